@@ -158,14 +158,7 @@ export interface KmeansResult {
 
 /** A value that a torch archive (.pt) can hold; `undefined` never occurs. */
 export type ArchiveValue =
-  | number
-  | bigint
-  | boolean
-  | string
-  | null
-  | ArchiveTensor
-  | readonly ArchiveValue[]
-  | ArchiveDict;
+  number | bigint | boolean | string | null | ArchiveTensor | readonly ArchiveValue[] | ArchiveDict;
 
 /** A Python dict whose keys are str or int. A Map with number keys writes int keys. */
 export type ArchiveDict = ReadonlyMap<string | number, ArchiveValue>;
