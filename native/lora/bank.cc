@@ -1,0 +1,106 @@
+#include "lora/bank.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "core/philox.h"
+
+namespace fltac {
+namespace {
+
+// Random sites of initialise: the tensor's number in the layout; these two for a head, so that a trained and a frozen
+// head of one stream start alike.
+constexpr uint32_t kHeadSite = 0x40000000;
+
+void fill_uniform(uint64_t stream, uint32_t site, double bound, int64_t n, float* out) {
+  std::vector<double> u(static_cast<size_t>(n));
+  philox_doubles(stream, site, n, u.data());
+  std::transform(u.begin(), u.end(), out, [bound](double x) { return static_cast<float>((2.0 * x - 1.0) * bound); });
+}
+
+// Box-Muller.
+void fill_normal(uint64_t stream, uint32_t site, double deviation, int64_t n, float* out) {
+  std::vector<double> u(static_cast<size_t>(2 * n));
+  philox_doubles(stream, site, 2 * n, u.data());
+  for (int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<size_t>(2 * i);
+    const double radius = std::sqrt(-2.0 * std::log(u[at]));
+    out[i] = static_cast<float>(deviation * radius * std::cos(2.0 * std::numbers::pi * u[at + 1]));
+  }
+}
+
+void initialise_head(const Backbone& backbone, int64_t num_labels, uint64_t stream, float* weight, float* bias) {
+  const int64_t values = num_labels * backbone.architecture().hidden;
+  if (backbone.head_weight().defined()) {
+    std::copy_n(backbone.head_weight().const_data_ptr<float>(), values, weight);
+    std::copy_n(backbone.head_bias().const_data_ptr<float>(), num_labels, bias);
+    return;
+  }
+  fill_normal(stream, kHeadSite, backbone.architecture().initializer_range, values, weight);
+  std::fill_n(bias, num_labels, 0.0f);
+}
+
+}  // namespace
+
+AdapterBank::AdapterBank(std::shared_ptr<const Backbone> backbone, AdapterSpec spec, int64_t rows)
+    : backbone_(std::move(backbone)), spec_(std::move(spec)), layout_(make_layout(backbone_->architecture(), spec_)) {
+  if (rows < 1 || rows > 10'000'000) fail(ErrorCode::Usage, "an adapter bank needs 1 or more rows, found ", rows);
+  const at::Tensor& head = backbone_->head_weight();
+  if (head.defined() && head.size(0) != spec_.num_labels) {
+    fail(ErrorCode::Shape, "the model's classification head has ", head.size(0), " labels, the tasks have ",
+         spec_.num_labels, "; use a model without a head or tasks with as many labels");
+  }
+  data_ = at::zeros({rows, layout_.size}, at::kFloat);
+  if (!spec_.train_head) {
+    frozen_head_ = at::zeros({spec_.num_labels * (backbone_->architecture().hidden + 1)}, at::kFloat);
+  }
+}
+
+int64_t AdapterBank::bytes() const {
+  return static_cast<int64_t>(data_.nbytes() + (frozen_head_.defined() ? frozen_head_.nbytes() : 0));
+}
+
+const float* AdapterBank::row(int64_t index) const {
+  if (index < 0 || index >= rows()) {
+    fail(ErrorCode::Usage, "the bank has rows 0 to ", rows() - 1, ", row ", index, " was asked for");
+  }
+  return data_.const_data_ptr<float>() + index * layout_.size;
+}
+
+float* AdapterBank::row(int64_t index) { return const_cast<float*>(std::as_const(*this).row(index)); }
+
+const float* AdapterBank::head_weight(int64_t index) const {
+  return spec_.train_head ? row(index) + layout_.head_weight : frozen_head_.const_data_ptr<float>();
+}
+
+const float* AdapterBank::head_bias(int64_t index) const {
+  return spec_.train_head ? row(index) + layout_.head_bias
+                          : frozen_head_.const_data_ptr<float>() + spec_.num_labels * backbone_->architecture().hidden;
+}
+
+void AdapterBank::initialise(int64_t index, uint64_t stream) {
+  float* flat = row(index);
+  uint32_t site = 0;
+  for (const AdapterTensor& tensor : layout_.tensors) {
+    ++site;
+    if (tensor.name.find(".lora_A.") != std::string::npos) {
+      const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.shape[1]));
+      fill_uniform(stream, site, bound, tensor.size(), flat + tensor.offset);
+    } else {
+      std::fill_n(flat + tensor.offset, tensor.size(), 0.0f);
+    }
+  }
+  if (spec_.train_head) {
+    initialise_head(*backbone_, spec_.num_labels, stream, flat + layout_.head_weight, flat + layout_.head_bias);
+  } else {
+    float* weight = frozen_head_.mutable_data_ptr<float>();
+    initialise_head(*backbone_, spec_.num_labels, stream, weight,
+                    weight + spec_.num_labels * backbone_->architecture().hidden);
+  }
+}
+
+}  // namespace fltac

@@ -1,0 +1,196 @@
+#include "model/kernels.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "core/clones.h"
+
+namespace fltac::kernels {
+namespace {
+
+// Rows per task such that a task is worth waking a thread for.
+int64_t grain(int64_t n) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n)); }
+
+FLTAC_CLONES void mask_row(const float* x, const uint16_t* words, uint32_t threshold, float scale, int64_t n,
+                           float* y) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = words[i] >= threshold ? x[i] * scale : 0.0f;
+}
+
+FLTAC_CLONES void add_mask_row(const float* x, const uint16_t* words, uint32_t threshold, float scale, int64_t n,
+                               float* y) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] += words[i] >= threshold ? x[i] * scale : 0.0f;
+}
+
+FLTAC_CLONES void add_row(const float* x, int64_t n, float* y) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+// normed = (sum - mean) / std, y = normed * gain + shift; returns 1 / std. Two passes, as torch's LayerNorm.
+FLTAC_CLONES float norm_row(const float* sum, const float* gain, const float* shift, float eps, int64_t n, float* y,
+                            float* normed) {
+  float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < n; ++i) total += sum[i];
+  const float mean = total / static_cast<float>(n);
+  float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < n; ++i) squares += (sum[i] - mean) * (sum[i] - mean);
+  const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float value = (sum[i] - mean) * rstd;
+    normed[i] = value;
+    y[i] = value * gain[i] + shift[i];
+  }
+  return rstd;
+}
+
+// With g = dy * gain: dsum = rstd (g - mean(g) - normed mean(g normed)).
+FLTAC_CLONES void norm_backward_row(const float* dy, const float* normed, float rstd, const float* gain, int64_t n,
+                                    float* dsum) {
+  float a = 0.0f, b = 0.0f;
+#pragma omp simd reduction(+ : a, b)
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = dy[i] * gain[i];
+    a += g;
+    b += g * normed[i];
+  }
+  a /= static_cast<float>(n);
+  b /= static_cast<float>(n);
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) dsum[i] = rstd * (dy[i] * gain[i] - a - normed[i] * b);
+}
+
+FLTAC_CLONES float exp_row_body(float* x, int64_t n, float scale, float offset) {
+  // exp(v) = 2^k exp(r), |r| <= ln2 / 2; degree-6 polynomial (Cephes expf), relative error below 2e-7.
+  float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+  for (int64_t i = 0; i < n; ++i) {
+    const float v = std::max(x[i] * scale - offset, -87.0f);
+    const float k = (v * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
+    const float r = (v - k * 0.693359375f) + k * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    const float value = p * power;
+    x[i] = value;
+    total += value;
+  }
+  return total;
+}
+
+FLTAC_CLONES float max_row_body(const float* x, int64_t n) {
+  float best = x[0];
+#pragma omp simd reduction(max : best)
+  for (int64_t i = 1; i < n; ++i) best = std::max(best, x[i]);
+  return best;
+}
+
+FLTAC_CLONES void adamw_range(const float* grad, int64_t n, float decay, float beta1, float beta2, float step_size,
+                              float root, float eps, float* param, float* mean, float* square) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = grad[i];
+    const float m = mean[i] + (1.0f - beta1) * (g - mean[i]);
+    const float v = square[i] * beta2 + (1.0f - beta2) * g * g;
+    mean[i] = m;
+    square[i] = v;
+    param[i] = param[i] * decay - step_size * (m / (std::sqrt(v) / root + eps));
+  }
+}
+
+}  // namespace
+
+void dropout(const float* x, const DropoutPlan& plan, int64_t rows, int64_t n, float* y) {
+  at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
+    std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
+    for (int64_t r = begin; r < end; ++r) {
+      philox_words(plan.rows[r], plan.step, plan.site, n, words.data());
+      mask_row(x + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, y + r * n);
+    }
+  });
+}
+
+void add_dropout(const float* x, const DropoutPlan& plan, int64_t rows, int64_t n, float* y) {
+  at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
+    std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
+    for (int64_t r = begin; r < end; ++r) {
+      if (plan.rate.active()) {
+        philox_words(plan.rows[r], plan.step, plan.site, n, words.data());
+        add_mask_row(x + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, y + r * n);
+      } else {
+        add_row(x + r * n, n, y + r * n);
+      }
+    }
+  });
+}
+
+void dropout_add_norm(const float* x, const float* residual, const float* gain, const float* shift, float eps,
+                      const DropoutPlan& plan, int64_t rows, int64_t n, float* y, float* normed, float* rstd) {
+  at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
+    std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
+    std::vector<float> sum(static_cast<size_t>(n)), spare(normed ? 0 : static_cast<size_t>(n));
+    for (int64_t r = begin; r < end; ++r) {
+      if (plan.rate.active()) {
+        philox_words(plan.rows[r], plan.step, plan.site, n, words.data());
+        mask_row(x + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, sum.data());
+      } else {
+        std::copy_n(x + r * n, n, sum.data());
+      }
+      if (residual) add_row(residual + r * n, n, sum.data());
+      float* keep = normed ? normed + r * n : spare.data();
+      const float inverse = norm_row(sum.data(), gain, shift, eps, n, y + r * n, keep);
+      if (rstd) rstd[r] = inverse;
+    }
+  });
+}
+
+void dropout_add_norm_backward(const float* dy, const float* normed, const float* rstd, const float* gain,
+                               const DropoutPlan& plan, int64_t rows, int64_t n, float* dsum, float* dx) {
+  at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
+    std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
+    for (int64_t r = begin; r < end; ++r) {
+      norm_backward_row(dy + r * n, normed + r * n, rstd[r], gain, n, dsum + r * n);
+      if (plan.rate.active()) {
+        philox_words(plan.rows[r], plan.step, plan.site, n, words.data());
+        mask_row(dsum + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, dx + r * n);
+      } else {
+        std::copy_n(dsum + r * n, n, dx + r * n);
+      }
+    }
+  });
+}
+
+float exp_row(float* x, int64_t n, float scale, float offset) { return exp_row_body(x, n, scale, offset); }
+
+float max_row(const float* x, int64_t n) { return max_row_body(x, n); }
+
+void adamw(const AdamW& options, int64_t step, const float* grad, int64_t n, float* param, float* mean,
+           float* square) {
+  const double correction1 = 1.0 - std::pow(options.beta1, static_cast<double>(step));
+  const double correction2 = 1.0 - std::pow(options.beta2, static_cast<double>(step));
+  const auto decay = static_cast<float>(1.0 - options.lr * options.weight_decay);
+  const auto step_size = static_cast<float>(options.lr / correction1);
+  const auto root = static_cast<float>(std::sqrt(correction2));
+  at::parallel_for(0, n, 32768, [&](int64_t begin, int64_t end) {
+    adamw_range(grad + begin, end - begin, decay, static_cast<float>(options.beta1),
+                static_cast<float>(options.beta2), step_size, root, static_cast<float>(options.eps), param + begin,
+                mean + begin, square + begin);
+  });
+}
+
+}  // namespace fltac::kernels

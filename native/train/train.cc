@@ -1,0 +1,197 @@
+#include "train/train.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "core/error.h"
+#include "model/transformer.h"
+#include "train/loss.h"
+
+namespace fltac {
+namespace {
+
+// Updates a bank row's tensors as their gradients come in, so that no whole gradient is ever held.
+class AdamWSink : public GradientSink {
+ public:
+  AdamWSink(AdapterBank& bank, const kernels::AdamW& options, size_t jobs)
+      : bank_(bank), options_(options), mean_(zeros(bank, jobs)), square_(zeros(bank, jobs)) {}
+
+  // The bank row and optimiser row of each job of the coming pass, and its step number from 1.
+  void begin(std::vector<size_t> members, std::vector<int64_t> bank_rows, int64_t step) {
+    members_ = std::move(members);
+    bank_rows_ = std::move(bank_rows);
+    step_ = step;
+  }
+
+  void take(size_t job, int64_t offset, const float* gradient, int64_t n) override {
+    const int64_t at = static_cast<int64_t>(members_[job]) * bank_.layout().size + offset;
+    kernels::adamw(options_, step_, gradient, n, bank_.row(bank_rows_[job]) + offset,
+                   mean_.mutable_data_ptr<float>() + at, square_.mutable_data_ptr<float>() + at);
+  }
+
+ private:
+  static at::Tensor zeros(const AdapterBank& bank, size_t jobs) {
+    return at::zeros({static_cast<int64_t>(jobs), bank.layout().size}, at::kFloat);
+  }
+
+  AdapterBank& bank_;
+  const kernels::AdamW& options_;
+  at::Tensor mean_, square_;  // [jobs of the cohort, size]
+  std::vector<size_t> members_;
+  std::vector<int64_t> bank_rows_;
+  int64_t step_ = 0;
+};
+
+class StoreSink : public GradientSink {
+ public:
+  explicit StoreSink(std::vector<float>& out) : out_(out) {}
+  void take(size_t, int64_t offset, const float* gradient, int64_t n) override {
+    std::copy_n(gradient, n, out_.begin() + offset);
+  }
+
+ private:
+  std::vector<float>& out_;
+};
+
+// Mean loss of each job of a batch; fills dlogits with the gradient of their sum.
+std::vector<double> job_losses(const PackedBatch& batch, const at::Tensor& logits, const at::Tensor& dlogits) {
+  const int64_t classes = logits.size(1);
+  std::vector<double> losses;
+  for (const JobRows& job : batch.sequences.jobs) {
+    losses.push_back(cross_entropy(logits.const_data_ptr<float>() + job.begin * classes, batch.labels.data() + job.begin,
+                                   job.end - job.begin, classes,
+                                   dlogits.mutable_data_ptr<float>() + job.begin * classes));
+  }
+  return losses;
+}
+
+void check_job(const AdapterBank& bank, const TrainJob& job, const std::string& what) {
+  bank.row(job.bank_row);
+  check_sequences(job.sequences, bank.backbone().architecture(), bank.spec().num_labels, what);
+  if (job.batches.size() < 2) fail(ErrorCode::Shape, what, ": batches needs two or more entries, found ", job.batches.size());
+  for (size_t s = 0; s + 1 < job.batches.size(); ++s) {
+    if (job.batches[s] < 0 || job.batches[s + 1] <= job.batches[s] || job.batches[s + 1] > job.sequences.count()) {
+      fail(ErrorCode::Shape, what, ": batch ", s, " is sequences ", job.batches[s], " up to ", job.batches[s + 1],
+           " of ", job.sequences.count());
+    }
+  }
+}
+
+void check_jobs(const AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options) {
+  if (options.cohort < 1) fail(ErrorCode::Usage, "cohort must be 1 or more, found ", options.cohort);
+  std::set<int64_t> rows;
+  for (size_t j = 0; j < jobs.size(); ++j) {
+    const std::string what = "training job " + std::to_string(j);
+    check_job(bank, jobs[j], what);
+    if (!rows.insert(jobs[j].bank_row).second) {
+      fail(ErrorCode::Usage, what, ": bank row ", jobs[j].bank_row, " is already trained by another job of this call");
+    }
+  }
+}
+
+void add_step(PackedBatch& batch, const TrainJob& job, int64_t step) {
+  const auto s = static_cast<size_t>(step);
+  batch.add_job(job.bank_row, job.stream, job.sequences, job.batches[s], job.batches[s + 1]);
+}
+
+// Runs one cohort; after_step hears how many optimiser steps a pass did.
+void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
+                  std::span<std::vector<double>> losses, const std::function<void(int64_t)>& after_step) {
+  int64_t longest = 0;
+  for (const TrainJob& job : jobs) longest = std::max(longest, job.steps());
+  AdamWSink sink(bank, options.optimizer, jobs.size());
+  for (int64_t step = 0; step < longest; ++step) {
+    PackedBatch batch;
+    std::vector<size_t> members;
+    std::vector<int64_t> bank_rows;
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      if (step >= jobs[j].steps()) continue;
+      add_step(batch, jobs[j], step);
+      members.push_back(j);
+      bank_rows.push_back(jobs[j].bank_row);
+    }
+    Pass pass(bank, batch, {options.dropout, true, static_cast<uint32_t>(step)});
+    const at::Tensor logits = pass.forward();
+    const at::Tensor dlogits = at::empty_like(logits);
+    const std::vector<double> now = job_losses(batch, logits, dlogits);
+    for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
+    const auto done = static_cast<int64_t>(members.size());
+    sink.begin(std::move(members), std::move(bank_rows), step + 1);
+    pass.backward(dlogits, sink);
+    after_step(done);
+  }
+}
+
+}  // namespace
+
+void Control::check() const {
+  if (cancelled()) fail(ErrorCode::Aborted, "stopped on request");
+}
+
+std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
+                                       const Control& control) {
+  check_jobs(bank, jobs, options);
+  int64_t total = 0, done = 0;
+  for (const TrainJob& job : jobs) total += job.steps();
+  std::vector<std::vector<double>> losses(jobs.size());
+  control.check();
+  const auto after_step = [&](int64_t steps) {
+    done += steps;
+    control.progress(done, total);
+    if (done < total) control.check();
+  };
+  for (size_t first = 0; first < jobs.size(); first += static_cast<size_t>(options.cohort)) {
+    const size_t n = std::min(static_cast<size_t>(options.cohort), jobs.size() - first);
+    train_cohort(bank, jobs.subspan(first, n), options, std::span(losses).subspan(first, n), after_step);
+  }
+  return losses;
+}
+
+Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout) {
+  check_job(bank, job, "gradient job");
+  PackedBatch batch;
+  add_step(batch, job, 0);
+  Pass pass(bank, batch, {dropout, true, 0});
+  const at::Tensor logits = pass.forward();
+  const at::Tensor dlogits = at::empty_like(logits);
+  Gradient result{job_losses(batch, logits, dlogits).front(),
+                  std::vector<float>(static_cast<size_t>(bank.layout().size))};
+  StoreSink sink(result.values);
+  pass.backward(dlogits, sink);
+  return result;
+}
+
+std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs, int64_t batch_size,
+                                 const Control& control) {
+  if (batch_size < 1) fail(ErrorCode::Usage, "batchSize must be 1 or more, found ", batch_size);
+  int64_t total = 0, done = 0;
+  for (size_t j = 0; j < jobs.size(); ++j) {
+    bank.row(jobs[j].bank_row);
+    check_sequences(jobs[j].sequences, bank.backbone().architecture(), bank.spec().num_labels,
+                    "evaluation job " + std::to_string(j));
+    total += jobs[j].sequences.count();
+  }
+  std::vector<Evaluation> results;
+  for (const EvaluateJob& job : jobs) {
+    Evaluation result;
+    const int64_t n = job.sequences.count();
+    for (int64_t begin = 0; begin < n; begin += batch_size) {
+      control.check();
+      const int64_t end = std::min(n, begin + batch_size);
+      PackedBatch batch;
+      batch.add_job(job.bank_row, 0, job.sequences, begin, end);
+      const at::Tensor logits = Pass(bank, batch, {}).forward();
+      const float* values = logits.const_data_ptr<float>();
+      result.loss += cross_entropy(values, batch.labels.data(), end - begin, logits.size(1), nullptr) *
+                     static_cast<double>(end - begin) / static_cast<double>(n);
+      result.logits.insert(result.logits.end(), values, values + logits.numel());
+      done += end - begin;
+      control.progress(done, total);
+    }
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+}  // namespace fltac
