@@ -1,0 +1,132 @@
+/**
+ * HTTP towards the Hub. @huggingface/hub builds the API requests and reads their answers, but leaves to its `fetch`
+ * parameter what matters on a bad day; this is that fetch. It follows redirects by hand, since the token must reach
+ * only the endpoint's origin (the library also sends it to whatever page its listing's Link header names), and adds
+ * proxies, timeouts, retries and errors in words. The token never goes through the library, which refuses any that
+ * does not begin with "hf_" although mirrors issue others.
+ */
+import { EnvHttpProxyAgent, fetch as undiciFetch, Response, type RequestInit } from 'undici';
+import { FltacError } from '../../errors.js';
+import { aborted, checkAborted, withRetries, type HubContext } from './retry.js';
+import { connectionFailure, statusFailure, titleOf, type Subject } from './failures.js';
+import type { HubSettings } from './settings.js';
+
+const MAX_REDIRECTS = 10;
+const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
+
+export class HubHttp {
+  private readonly origin: string;
+
+  constructor(
+    readonly settings: HubSettings,
+    readonly context: HubContext,
+    private readonly dispatcher = makeDispatcher(settings),
+  ) {
+    this.origin = new URL(settings.endpoint).origin;
+  }
+
+  /** The same connections, stopped by `signal` as well. */
+  withSignal(signal: AbortSignal): HubHttp {
+    const both = this.context.signal ? AbortSignal.any([this.context.signal, signal]) : signal;
+    return new HubHttp(this.settings, { ...this.context, signal: both }, this.dispatcher);
+  }
+
+  /** Closes the kept-alive connections. */
+  async close(): Promise<void> {
+    await this.dispatcher.destroy();
+  }
+
+  /**
+   * A fetch for @huggingface/hub's API calls about `subject`: tries again where that may help, answers only with
+   * success, and hands over bodies that have arrived whole.
+   */
+  apiFetch(subject: Subject): typeof fetch {
+    const call = async (input: string | URL | Request): Promise<Response> => {
+      const url = input instanceof Request ? input.url : String(input);
+      return withRetries(this.settings.retry, this.context, async () => {
+        const answer = await this.request(url, { accept: 'application/json' }, subject);
+        const body = await answer.text().catch((error: unknown) => this.rethrow(error, subject, url));
+        return new Response(body, { status: answer.status, headers: answer.headers });
+      });
+    };
+    return call as unknown as typeof fetch; // undici 7's Response is the standard's, as Node's own is
+  }
+
+  /**
+   * One GET, redirects followed; the answer has a success status or one of `alsoGood`. @throws PassingFailure where
+   * trying again may help, NETWORK otherwise, ABORTED
+   */
+  async request(
+    url: string,
+    headers: Record<string, string>,
+    subject: Subject,
+    alsoGood: readonly number[] = [],
+  ): Promise<Response> {
+    let target = new URL(url);
+    for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+      const answer = await this.send(target, headers, subject);
+      const location = answer.headers.get('location');
+      if (!REDIRECT_STATUS.has(answer.status) || location === null) {
+        if (answer.ok || alsoGood.includes(answer.status)) return answer;
+        throw statusFailure(await readFailure(answer), subject, this.settings);
+      }
+      await answer.body?.cancel();
+      target = redirectTarget(location, target, subject);
+    }
+    throw new FltacError('NETWORK', `${this.origin} redirects without end for ${titleOf(subject)}: check HF_ENDPOINT`);
+  }
+
+  /** Throws what a failure of the connection (before or within an answer) means. */
+  rethrow(error: unknown, subject: Subject, url: string): never {
+    checkAborted(this.context.signal);
+    if (error instanceof DOMException && error.name === 'AbortError') throw aborted();
+    throw connectionFailure(error, subject, this.settings, new URL(url).host);
+  }
+
+  private async send(target: URL, headers: Record<string, string>, subject: Subject): Promise<Response> {
+    const { token } = this.settings;
+    const mayKnowToken = token !== undefined && target.origin === this.origin;
+    const init: RequestInit = {
+      headers: { 'user-agent': 'fltac', ...headers, ...(mayKnowToken && { authorization: `Bearer ${token}` }) },
+      redirect: 'manual',
+      dispatcher: this.dispatcher,
+      ...(this.context.signal && { signal: this.context.signal }),
+    };
+    return undiciFetch(target, init).catch((error: unknown) => this.rethrow(error, subject, target.href));
+  }
+}
+
+function makeDispatcher({ proxy, timeouts }: HubSettings): EnvHttpProxyAgent {
+  return new EnvHttpProxyAgent({
+    ...proxy,
+    connect: { timeout: timeouts.connectMs },
+    headersTimeout: timeouts.headersMs,
+    bodyTimeout: timeouts.bodyMs,
+  });
+}
+
+function redirectTarget(location: string, from: URL, subject: Subject): URL {
+  const target = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  if (target && ['http:', 'https:'].includes(target.protocol)) return target;
+  throw new FltacError('NETWORK', `${from.host} redirects ${titleOf(subject)} to something that is not a web address`);
+}
+
+async function readFailure(answer: Response): Promise<Parameters<typeof statusFailure>[0]> {
+  const message = answer.headers.get('x-error-message') ?? (await answer.text().then(errorText, () => ''));
+  return {
+    status: answer.status,
+    code: answer.headers.get('x-error-code') ?? '',
+    message,
+    retryAfter: answer.headers.get('retry-after'),
+  };
+}
+
+/** The `error` field of a JSON answer; nothing of other pages, which are HTML as a rule. */
+function errorText(body: string): string {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === 'object' && value !== null && 'error' in value ? String(value.error) : '';
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,75 @@
+/** A lock file, so that two runs that need one blob do not write the same partial file. */
+import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname } from 'node:path';
+import { writing } from './cache.js';
+import { pause } from './retry.js';
+
+export interface LockOptions {
+  signal?: AbortSignal | undefined;
+  /** called once when another run holds the lock */
+  onWait?: () => void;
+  pollMs?: number;
+  /** a lock not renewed for this long belongs to a run that died */
+  staleMs?: number;
+}
+
+/**
+ * Runs `work` while holding the lock file `path`, waiting for whoever holds it. A lock whose process has died (on this
+ * machine) or that has not been renewed is taken over. Should two runs ever hold it at once, the hash check at the end
+ * of a download still keeps a mixed file from getting its name.
+ */
+export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
+  const staleMs = options.staleMs ?? 60_000;
+  await writing(path, () => mkdir(dirname(path), { recursive: true }));
+  let told = false;
+  while (!(await tryLock(path))) {
+    if (await isStale(path, staleMs)) {
+      await rm(path, { force: true });
+      continue;
+    }
+    if (!told) options.onWait?.();
+    told = true;
+    await pause(options.pollMs ?? 200, options.signal);
+  }
+  const renewal = setInterval(() => {
+    const now = new Date();
+    utimes(path, now, now).catch(() => undefined); // removed by hand: nothing to renew
+  }, staleMs / 4).unref();
+  try {
+    return await work();
+  } finally {
+    clearInterval(renewal);
+    await rm(path, { force: true });
+  }
+}
+
+async function tryLock(path: string): Promise<boolean> {
+  return writing(path, async () => {
+    const file = await open(path, 'wx').catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return undefined;
+      throw error;
+    });
+    if (!file) return false;
+    await file.writeFile(`${process.pid} ${hostname()}`);
+    await file.close();
+    return true;
+  });
+}
+
+async function isStale(path: string, staleMs: number): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return false; // just released: try again
+  if (Date.now() - found.mtimeMs > staleMs) return true;
+  const [pid, host] = (await readFile(path, 'utf8').catch(() => '')).split(' ');
+  return host === hostname() && !isAlive(Number(pid));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}

@@ -1,0 +1,108 @@
+/** Scenarios: which tasks there are, and their rows as token sequences. */
+import type { PackedSequences } from '../engine/types.js';
+import type { RunConfig } from '../config/schema.js';
+import type { TaskSize } from '../federation/partition.js';
+import type { Log } from '../run/log.js';
+
+/** One task: its training and evaluation rows, tokenised when asked for. */
+export interface ScenarioTask {
+  name: string;
+  /** classes; labels are 0 up to numLabels - 1 in every row (checked when the scenario is loaded) */
+  numLabels: number;
+  trainRows: number;
+  evalRows: number;
+  /** share of the most frequent label in the whole evaluation split */
+  majorityFloor: number;
+  /** tokenises these training rows, in this order (rows may repeat). @throws SHAPE for a row that does not exist */
+  trainSequences(rows: Int32Array): Promise<PackedSequences>;
+  /** tokenises the first `limit` evaluation rows (all where there are fewer) */
+  evalSequences(limit: number): Promise<PackedSequences>;
+}
+
+/** Where data came from, for environment.json. */
+export interface Provenance {
+  /** "datasets/org/name", or a folder of this package */
+  repo: string;
+  /** the Hub commit, or "local" */
+  revision: string;
+  files: readonly string[];
+}
+
+export interface Scenario {
+  name: string;
+  metric: 'accuracy';
+  /** in the order of `tasks`, or the scenario's own */
+  tasks: readonly ScenarioTask[];
+  /** dataset ids, revisions and files used */
+  provenance: readonly Provenance[];
+}
+
+export interface ResolvedModel {
+  /** local folder with config.json, tokenizer.json and model.safetensors or model.safetensors.index.json + shards */
+  folder: string;
+  id: string;
+  /** the Hub commit, or "local" */
+  revision: string;
+}
+
+export interface DataContext {
+  signal?: AbortSignal;
+  log: Log;
+}
+
+type Loader = (config: RunConfig, model: ResolvedModel, context: DataContext) => Promise<Scenario>;
+
+// Loaded on use: knownTaskSizes is asked by commands that neither download nor tokenise.
+const LOADERS: Record<RunConfig['scenario'], () => Promise<Loader>> = {
+  quickstart: async () => (await import('./quickstart.js')).loadQuickstart,
+  glue: async () => (await import('./glue.js')).loadGlue,
+};
+
+/**
+ * Gets the scenario's data (downloading what the cache lacks) and makes its tasks.
+ * @throws USAGE for a task the scenario does not have, NETWORK, IO, FORMAT (a broken file, a label out of range), ABORTED
+ */
+export async function loadScenario(config: RunConfig, model: ResolvedModel, context: DataContext): Promise<Scenario> {
+  const load = await LOADERS[config.scenario]();
+  return load(config, model, context);
+}
+
+/**
+ * The model's folder: `model_name` itself where it is a local folder, otherwise its place in the Hub cache after the
+ * download of what the cache lacks. @throws UNSUPPORTED without safetensors weights, IO, NETWORK, ABORTED
+ */
+export async function resolveModel(config: RunConfig, context: DataContext): Promise<ResolvedModel> {
+  return (await import('./model.js')).resolveModel(config, context);
+}
+
+/** Training rows of every task whose size is known without a download, by scenario and in listed order. */
+const KNOWN_SIZES: Readonly<Record<string, readonly TaskSize[]>> = {
+  glue: sizes({ sst2: 67349, mrpc: 3668, qqp: 363846, qnli: 104743, rte: 2490 }),
+  cifar: sizes({ cifar10: 50000, cifar100: 50000 }),
+  // databricks-dolly-15k as published, before the 5 % that are held out
+  dolly: sizes({
+    brainstorming: 1773,
+    classification: 2136,
+    closed_qa: 1773,
+    creative_writing: 673,
+    general_qa: 2191,
+    information_extraction: 1506,
+    open_qa: 3742,
+    summarization: 1188,
+  }),
+};
+
+function sizes(rows: Readonly<Record<string, number>>): TaskSize[] {
+  return Object.entries(rows).map(([name, count]) => ({ name, rows: count }));
+}
+
+/**
+ * Row counts known without download, for `partition`: those of `tasks` in their order, or all of the scenario's;
+ * undefined where the scenario or one of the tasks is not known.
+ */
+export function knownTaskSizes(scenario: string, tasks?: readonly string[]): TaskSize[] | undefined {
+  const all = Object.hasOwn(KNOWN_SIZES, scenario) ? KNOWN_SIZES[scenario] : undefined;
+  if (!all || !tasks) return all ? [...all] : undefined;
+  const found = tasks.map((name) => all.find((size) => size.name === name));
+  return found.every((size) => size !== undefined) ? found : undefined;
+}
