@@ -1,0 +1,37 @@
+// Child processes of the build: one to ask a tool something, one to run a step and keep the end of what it prints.
+import { spawn, spawnSync } from 'node:child_process';
+
+/** Lines of output kept for the message of a failed step. */
+const TAIL_LINES = 60;
+
+/** Runs a command and returns its output, or undefined when it cannot be started, fails or takes too long. */
+export function ask(command, args, { cwd, timeoutMs = 20_000 } = {}) {
+  const result = spawnSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    timeout: timeoutMs,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  return result.error === undefined && result.status === 0 ? result.stdout.trim() : undefined;
+}
+
+/**
+ * Runs a command, passes on what it prints (unless `quiet`) and returns its exit status (127 where it cannot be
+ * started) with the last lines it printed.
+ */
+export function run(command, args, { cwd, env, quiet = false } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd, env: env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let tail = '';
+    const take = (stream) => (chunk) => {
+      if (!quiet) stream.write(chunk);
+      tail = (tail + chunk.toString('utf8')).split('\n').slice(-TAIL_LINES).join('\n');
+    };
+    child.stdout.on('data', take(process.stdout));
+    child.stderr.on('data', take(process.stderr));
+    child.on('error', (error) => resolve({ status: 127, tail: error.message }));
+    child.on('close', (status, signal) =>
+      resolve({ status: status ?? 1, tail: signal ? `${tail}\n(${signal})` : tail }),
+    );
+  });
+}
