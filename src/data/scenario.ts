@@ -2,6 +2,7 @@
 import type { PackedSequences } from '../engine/types.js';
 import type { RunConfig } from '../config/schema.js';
 import type { TaskSize } from '../federation/partition.js';
+import { bundledTasks } from './bundled.js';
 import type { Log } from '../run/log.js';
 
 /** One task: its training and evaluation rows, tokenised when asked for. */
@@ -76,33 +77,39 @@ export async function resolveModel(config: RunConfig, context: DataContext): Pro
 }
 
 /** Training rows of every task whose size is known without a download, by scenario and in listed order. */
-const KNOWN_SIZES: Readonly<Record<string, readonly TaskSize[]>> = {
-  glue: sizes({ sst2: 67349, mrpc: 3668, qqp: 363846, qnli: 104743, rte: 2490 }),
-  cifar: sizes({ cifar10: 50000, cifar100: 50000 }),
-  // databricks-dolly-15k as published, before the 5 % that are held out
-  dolly: sizes({
-    brainstorming: 1773,
-    classification: 2136,
-    closed_qa: 1773,
-    creative_writing: 673,
-    general_qa: 2191,
-    information_extraction: 1506,
-    open_qa: 3742,
-    summarization: 1188,
-  }),
-};
+const KNOWN_SIZES: ReadonlyMap<string, TaskSize[]> = new Map([
+  ['glue', sizes({ sst2: 67349, mrpc: 3668, qqp: 363846, qnli: 104743, rte: 2490 })],
+  ['cifar', sizes({ cifar10: 50000, cifar100: 50000 })],
+  [
+    'dolly', // databricks-dolly-15k as published, before the 5 % that are held out
+    sizes({
+      brainstorming: 1773,
+      classification: 2136,
+      closed_qa: 1773,
+      creative_writing: 673,
+      general_qa: 2191,
+      information_extraction: 1506,
+      open_qa: 3742,
+      summarization: 1188,
+    }),
+  ],
+]);
 
 function sizes(rows: Readonly<Record<string, number>>): TaskSize[] {
   return Object.entries(rows).map(([name, count]) => ({ name, rows: count }));
 }
 
+function bundledSizes(): TaskSize[] {
+  return bundledTasks().map((task) => ({ name: task.name, rows: task.trainRows }));
+}
+
 /**
  * Row counts known without download, for `partition`: those of `tasks` in their order, or all of the scenario's;
- * undefined where the scenario or one of the tasks is not known.
+ * undefined where the scenario or one of the tasks is not known. @throws IO, FORMAT for a bundle that is not whole
  */
 export function knownTaskSizes(scenario: string, tasks?: readonly string[]): TaskSize[] | undefined {
-  const all = Object.hasOwn(KNOWN_SIZES, scenario) ? KNOWN_SIZES[scenario] : undefined;
-  if (!all || !tasks) return all ? [...all] : undefined;
-  const found = tasks.map((name) => all.find((size) => size.name === name));
-  return found.every((size) => size !== undefined) ? found : undefined;
+  const known = scenario === 'quickstart' ? bundledSizes() : KNOWN_SIZES.get(scenario);
+  if (!known || !tasks) return known;
+  const found = tasks.map((name) => known.find((size) => size.name === name)).filter((size) => size !== undefined);
+  return found.length === tasks.length ? found : undefined;
 }

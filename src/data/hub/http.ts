@@ -49,7 +49,7 @@ export class HubHttp {
         return new Response(body, { status: answer.status, headers: answer.headers });
       });
     };
-    return call as unknown as typeof fetch; // undici 7's Response is the standard's, as Node's own is
+    return call;
   }
 
   /**

@@ -1,0 +1,114 @@
+/** Finds the backbone: the bundled model, a local folder, or a model on the Hub. */
+import { readFile, stat } from 'node:fs/promises';
+import { isAbsolute, join, resolve } from 'node:path';
+import { BUNDLED_MODEL } from '../config/scenarios.js';
+import type { RunConfig } from '../config/schema.js';
+import { FltacError } from '../errors.js';
+import { quickstartFolder } from './bundled.js';
+import { fileSize } from './hub/cache.js';
+import { isRepoId, type HubRepo } from './hub/names.js';
+import { hubSettings } from './hub/settings.js';
+import { withSnapshot, type Snapshot } from './hub/snapshot.js';
+import type { DataContext, ResolvedModel } from './scenario.js';
+
+const NEEDED = ['config.json', 'tokenizer.json'];
+const WELCOME = ['tokenizer_config.json', 'vocab.txt'];
+const WEIGHTS = 'model.safetensors';
+const WEIGHTS_INDEX = 'model.safetensors.index.json';
+const OTHER_WEIGHTS = /(^|\/)(pytorch_model.*\.bin|tf_model.*\.h5|flax_model.*\.msgpack)$/;
+
+/** See resolveModel in scenario.ts. */
+export async function resolveModel(config: RunConfig, context: DataContext): Promise<ResolvedModel> {
+  const name = config.modelName;
+  if (name === BUNDLED_MODEL) return checkLocal(join(quickstartFolder(), 'model'), name);
+  const folder = resolve(name);
+  const isFolder = await stat(folder).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  const isPath = isAbsolute(name) || /^\.{0,2}[/\\]|^\.{1,2}$/.test(name) || !isRepoId(name);
+  // A folder that only happens to be called like a Hub id is not meant, unless it holds a model.
+  if (isPath || (isFolder && (await fileSize(join(folder, 'config.json'))) !== undefined)) {
+    if (!isFolder) {
+      throw new FltacError('IO', `model_name "${name}" is neither a folder that exists nor a Hub id such as org/name`);
+    }
+    return checkLocal(folder, name);
+  }
+  return downloadModel({ type: 'model', id: name }, config, context);
+}
+
+async function checkLocal(folder: string, id: string): Promise<ResolvedModel> {
+  for (const name of NEEDED) {
+    if ((await fileSize(join(folder, name))) !== undefined) continue;
+    throw new FltacError(
+      'IO',
+      `${folder} is no model folder: it lacks ${name} (needed: ${NEEDED.join(', ')} and ${WEIGHTS})`,
+    );
+  }
+  const weights = await Promise.all([WEIGHTS, WEIGHTS_INDEX].map((name) => fileSize(join(folder, name))));
+  if (weights.every((size) => size === undefined)) throw noSafetensors(folder, '');
+  return { folder, id, revision: 'local' };
+}
+
+async function downloadModel(repo: HubRepo, config: RunConfig, context: DataContext): Promise<ResolvedModel> {
+  const settings = hubSettings(config.cacheDir);
+  return withSnapshot(repo, config.modelRevision, settings, context, async (snapshot) => {
+    const listed = await snapshot.list();
+    const missing = NEEDED.filter((name) => !listed.includes(name));
+    if (missing.length > 0) {
+      throw new FltacError(
+        'NETWORK',
+        `model ${repo.id} at revision ${config.modelRevision} lacks ${missing.join(' and ')} (it has: ${some(listed)}); ` +
+          'fltac needs a transformers model with a fast tokenizer',
+      );
+    }
+    const weights = await weightFiles(snapshot, listed);
+    await snapshot.fetch([...NEEDED, ...WELCOME.filter((name) => listed.includes(name)), ...weights]);
+    await snapshot.remember();
+    return { folder: snapshot.folder, id: repo.id, revision: snapshot.commit };
+  });
+}
+
+/** The files that hold the weights; the index of a sharded model is fetched to learn its shards. */
+async function weightFiles(snapshot: Snapshot, listed: readonly string[]): Promise<string[]> {
+  if (listed.includes(WEIGHTS)) return [WEIGHTS];
+  if (!listed.includes(WEIGHTS_INDEX)) {
+    throw noSafetensors(`model ${snapshot.repo.id}`, listed.filter((name) => OTHER_WEIGHTS.test(name)).join(', '));
+  }
+  await snapshot.fetch([WEIGHTS_INDEX]);
+  const shards = await readShards(join(snapshot.folder, WEIGHTS_INDEX));
+  const missing = shards.filter((name) => !listed.includes(name));
+  if (missing.length === 0) return [WEIGHTS_INDEX, ...shards];
+  throw new FltacError(
+    'NETWORK',
+    `model ${snapshot.repo.id} at commit ${snapshot.commit} lacks ${missing.join(', ')}, which its ${WEIGHTS_INDEX} names`,
+  );
+}
+
+/** File names that a safetensors index maps tensors to. @throws FORMAT */
+async function readShards(path: string): Promise<string[]> {
+  try {
+    const index: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const map = typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
+    if (typeof map !== 'object' || map === null) throw new Error('it has no weight_map');
+    const names = Object.values(map) as unknown[];
+    if (names.length === 0 || !names.every((name) => typeof name === 'string'))
+      throw new Error('weight_map names no files');
+    return [...new Set(names)].sort();
+  } catch (error) {
+    throw new FltacError('FORMAT', `${path}: expected a safetensors index (${String(error)})`, { cause: error });
+  }
+}
+
+function noSafetensors(what: string, others: string): FltacError {
+  const found = others ? `only ${others}` : 'no weights at all';
+  return new FltacError(
+    'UNSUPPORTED',
+    `${what} has no ${WEIGHTS} but ${found}: fltac reads safetensors only, since other formats can run code when loaded; ` +
+      'choose a revision that has them, or save the model with save_pretrained(…, safe_serialization=True)',
+  );
+}
+
+function some(names: readonly string[]): string {
+  return names.length > 8 ? `${names.slice(0, 8).join(', ')}, …` : names.join(', ') || 'no files';
+}

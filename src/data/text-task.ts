@@ -1,0 +1,31 @@
+/** A classification task over texts: two tables, tokenised on demand. */
+import type { ScenarioTask } from './scenario.js';
+import { checkTable, majorityShare, type Table } from './table.js';
+import { TokenizedTable, type TextTokenizer } from './tokenize.js';
+
+export interface TextTaskOptions {
+  name: string;
+  numLabels: number;
+  train: Table;
+  evaluation: Table;
+  tokenizer: TextTokenizer;
+}
+
+/** @throws FORMAT where a split is empty or a label is no class */
+export function makeTextTask({ name, numLabels, train, evaluation, tokenizer }: TextTaskOptions): ScenarioTask {
+  for (const table of [train, evaluation]) checkTable(table, name, numLabels);
+  const trained = new TokenizedTable(tokenizer, train);
+  const evaluated = new TokenizedTable(tokenizer, evaluation);
+  return {
+    name,
+    numLabels,
+    trainRows: train.rows,
+    evalRows: evaluation.rows,
+    majorityFloor: majorityShare(evaluation.labels),
+    trainSequences: (rows) => trained.sequences(rows),
+    evalSequences: (limit) => {
+      const rows = Math.max(0, Math.min(limit, evaluation.rows));
+      return evaluated.sequences(Int32Array.from({ length: rows }, (_, row) => row));
+    },
+  };
+}

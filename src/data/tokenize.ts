@@ -1,0 +1,182 @@
+/**
+ * Texts to token ids, equal to what Python's `tokenizers` gives with truncation 'longest_first' and no padding.
+ *
+ * The npm package's own truncation (0.23.2) cuts some pairs one token differently from Python's (0.23.3), and its
+ * encodeBatch takes no pairs. So texts are encoded one by one in batches, cut here, and joined by the tokenizer's own
+ * post-processor, which adds the special tokens and segment ids.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer, type Encoding } from 'tokenizers';
+import type { PackedSequences } from '../engine/types.js';
+import { FltacError } from '../errors.js';
+import { GrowingArray, type Table } from './table.js';
+
+/** Rows tokenised in one native call. */
+const BATCH_ROWS = 256;
+
+/**
+ * How many tokens of two texts stay when both together may have `budget`: the longer one is cut first, then both to
+ * halves, of which the longer text (the second, where they are equal) gets the odd token. This is what `tokenizers`
+ * (Rust, truncate_encodings, LongestFirst) does.
+ */
+export function longestFirst(first: number, second: number, budget: number): [number, number] {
+  if (first + second <= budget) return [first, second];
+  const short = Math.min(first, second);
+  const half = Math.floor(budget / 2);
+  const [less, more] = short <= half ? [short, budget - short] : [half, budget - half];
+  return first > second ? [more, less] : [less, more];
+}
+
+/** A model's tokenizer, with the length its sequences are cut to. */
+export class TextTokenizer {
+  private constructor(
+    private readonly tokenizer: Tokenizer,
+    readonly maxLen: number,
+    /** whether the backbone knows segments (BERT does; DistilBERT and RoBERTa do not) */
+    readonly hasTypeIds: boolean,
+    /** special tokens that a single text and a pair get */
+    private readonly specials: readonly [single: number, pair: number],
+  ) {}
+
+  /**
+   * Reads tokenizer.json and config.json of a model's folder.
+   * @throws IO where one is missing, FORMAT where it is broken, USAGE where maxLen does not suit the model
+   */
+  static async open(folder: string, maxLen: number): Promise<TextTokenizer> {
+    const config = parseObject(await readText(folder, 'config.json'), join(folder, 'config.json'));
+    const positions = config['max_position_embeddings'];
+    if (typeof positions === 'number' && maxLen > positions) {
+      throw new FltacError(
+        'USAGE',
+        `max_len is ${maxLen}, the model in ${folder} has ${positions} positions: lower it`,
+      );
+    }
+    const tokenizer = parseTokenizer(await readText(folder, 'tokenizer.json'), join(folder, 'tokenizer.json'));
+    tokenizer.disablePadding();
+    tokenizer.disableTruncation();
+    const specials = [await tokenizer.encode(''), await tokenizer.encode('', '')].map((empty) => empty.getLength());
+    const [single = 0, pair = 0] = specials;
+    if (maxLen <= pair) {
+      throw new FltacError(
+        'USAGE',
+        `max_len is ${maxLen}, but the special tokens of a pair alone take ${pair}: raise it`,
+      );
+    }
+    const segments = config['type_vocab_size'];
+    return new TextTokenizer(tokenizer, maxLen, typeof segments === 'number' && segments > 1, [single, pair]);
+  }
+
+  /** Encodes rows of one or two texts each. */
+  async encode(rows: readonly (readonly string[])[]): Promise<{ ids: number[]; typeIds: number[] }[]> {
+    const parts = await this.tokenizer.encodeBatch(rows.flat(), { addSpecialTokens: false });
+    let next = 0;
+    return rows.map((texts) => this.join(parts[next++]!, texts.length === 2 ? parts[next++] : undefined));
+  }
+
+  private join(first: Encoding, second: Encoding | undefined): { ids: number[]; typeIds: number[] } {
+    const budget = this.maxLen - this.specials[second ? 1 : 0];
+    const [keepFirst, keepSecond] = longestFirst(first.getLength(), second?.getLength() ?? 0, budget);
+    first.truncate(keepFirst);
+    second?.truncate(keepSecond);
+    const joined = this.tokenizer.postProcess(first, second ?? null, true);
+    return { ids: joined.getIds(), typeIds: this.hasTypeIds ? joined.getTypeIds() : [] };
+  }
+}
+
+/** A table's rows as token sequences; each row is tokenised when it is first wanted, and kept in typed arrays. */
+export class TokenizedTable {
+  private readonly ids = new GrowingArray((length) => new Int32Array(length));
+  private readonly typeIds = new GrowingArray((length) => new Uint8Array(length));
+  /** where a row's tokens start in `ids`; -1 while it is not tokenised */
+  private readonly starts: Float64Array;
+  private readonly lengths: Int32Array;
+  /** calls wait for one another, so that no row is tokenised twice */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly tokenizer: TextTokenizer,
+    private readonly table: Table,
+  ) {
+    this.starts = new Float64Array(table.rows).fill(-1);
+    this.lengths = new Int32Array(table.rows);
+  }
+
+  /** These rows in this order (they may repeat), with their labels. @throws SHAPE for a row that does not exist */
+  async sequences(rows: Int32Array): Promise<PackedSequences> {
+    const wrong = rows.find((row) => row < 0 || row >= this.table.rows);
+    if (wrong !== undefined) {
+      throw new FltacError('SHAPE', `row ${wrong} was asked for, the table has rows 0 to ${this.table.rows - 1}`);
+    }
+    const ready = this.last.then(() => this.tokenise(rows));
+    this.last = ready.catch(() => undefined);
+    await ready;
+    return this.pack(rows);
+  }
+
+  private async tokenise(rows: Int32Array): Promise<void> {
+    const missing = [...new Set(rows)].filter((row) => this.starts[row] === -1);
+    for (let from = 0; from < missing.length; from += BATCH_ROWS) {
+      const batch = missing.slice(from, from + BATCH_ROWS);
+      const encoded = await this.tokenizer.encode(batch.map((row) => this.table.texts.map((text) => text.get(row))));
+      for (const [index, row] of batch.entries()) this.keep(row, encoded[index]!);
+    }
+  }
+
+  private keep(row: number, encoded: { ids: number[]; typeIds: number[] }): void {
+    this.starts[row] = this.ids.length;
+    this.lengths[row] = encoded.ids.length;
+    this.ids.pushAll(encoded.ids);
+    this.typeIds.pushAll(encoded.typeIds);
+  }
+
+  private pack(rows: Int32Array): PackedSequences {
+    const offsets = new Int32Array(rows.length + 1);
+    for (const [index, row] of rows.entries()) offsets[index + 1] = offsets[index]! + this.lengths[row]!;
+    const total = offsets[rows.length]!;
+    const ids = new Int32Array(total);
+    const typeIds = this.tokenizer.hasTypeIds ? new Uint8Array(total) : undefined;
+    for (const [index, row] of rows.entries()) {
+      const start = this.starts[row]!;
+      const end = start + this.lengths[row]!;
+      ids.set(this.ids.view(start, end), offsets[index]);
+      typeIds?.set(this.typeIds.view(start, end), offsets[index]);
+    }
+    const labels = Int32Array.from(rows, (row) => this.table.labels[row]!);
+    return { ids, offsets, labels, ...(typeIds && { typeIds }) };
+  }
+}
+
+async function readText(folder: string, name: string): Promise<string> {
+  return readFile(join(folder, name), 'utf8').catch((error: unknown) => {
+    const hint =
+      name === 'tokenizer.json'
+        ? '; save it with the fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)'
+        : '';
+    throw new FltacError(
+      'IO',
+      `the model needs ${join(folder, name)}, which cannot be read (${String(error)})${hint}`,
+      {
+        cause: error,
+      },
+    );
+  });
+}
+
+function parseObject(text: string, path: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    throw new Error('it holds another value');
+  } catch (error) {
+    throw new FltacError('FORMAT', `${path}: expected a JSON object (${String(error)})`, { cause: error });
+  }
+}
+
+function parseTokenizer(text: string, path: string): Tokenizer {
+  try {
+    return Tokenizer.fromString(text);
+  } catch (error) {
+    throw new FltacError('FORMAT', `${path}: no tokenizer that can be read (${String(error)})`, { cause: error });
+  }
+}
