@@ -1,0 +1,254 @@
+/**
+ * From what the user gave to one resolved configuration. Precedence: named flags, then --override, then the file, then
+ * the scenario's defaults, then the common ones. Every fault of every source is reported in one error.
+ */
+import { FltacError } from '../errors.js';
+import type { Fault } from './faults.js';
+import { throwFaults } from './faults.js';
+import type { Kind } from './kinds.js';
+import { RULES, WITHOUT_EFFECT } from './rules.js';
+import type { CheckedConfig, Rule } from './rules.js';
+import { PARTITION_SCENARIOS } from './scenarios.js';
+import type { KnownScenario, PartitionScenario } from './scenarios.js';
+import { CONFIG_KEYS, camelName, defaultOf, flagName, isConfigKey, keyRow } from './schema.js';
+import type { ConfigKey, RunConfig } from './schema.js';
+import { didYouMean, nearest } from './suggest.js';
+import { describeValue, parseYamlValue, readYamlFile } from './yaml.js';
+
+/** Where values come from; all optional. */
+export interface ConfigSources {
+  /** path of a YAML file */
+  file?: string | undefined;
+  /** `key=value` texts of --override, later ones winning */
+  overrides?: readonly string[];
+  /** texts of the named flags */
+  flags?: Readonly<Partial<Record<ConfigKey, string>>>;
+  /** flags that are not known, spelt as given; reported with the other faults */
+  unknownFlags?: readonly string[];
+  /** the flags that the command has, for suggestions */
+  knownFlags?: readonly string[];
+  /** default: process.env */
+  env?: NodeJS.ProcessEnv;
+}
+
+export interface LoadedConfig {
+  config: RunConfig;
+  /** keys that the user gave, and where */
+  given: ReadonlyMap<ConfigKey, string>;
+  /** settings that have no effect, for the log */
+  warnings: readonly string[];
+}
+
+/** The configuration for showing a partition: also of scenarios that cannot be trained yet. */
+export type PartitionConfig = Omit<RunConfig, 'scenario'> & { readonly scenario: PartitionScenario };
+
+interface Given {
+  key: ConfigKey;
+  value: unknown;
+  origin: string;
+}
+
+interface Collected {
+  given: Given[];
+  faults: Fault[];
+}
+
+const HINT = 'All keys: docs/configuration.md; the flags: fltac <command> --help';
+
+/** @throws USAGE naming every fault at once; IO never: an unreadable file is a wrong argument */
+export function loadConfig(sources: ConfigSources): LoadedConfig {
+  return forTraining(resolve(collect(sources), sources.env ?? process.env, []));
+}
+
+/** As `loadConfig`, for commands that only partition. */
+export function loadPartitionConfig(sources: ConfigSources): { config: PartitionConfig } {
+  const { config } = resolve(collect(sources), sources.env ?? process.env, PARTITION_SCENARIOS);
+  return { config: config as PartitionConfig };
+}
+
+/** A configuration from TypeScript values: `makeConfig({ scenario: 'glue', nClients: 3 })`. @throws USAGE */
+export function makeConfig(values: Partial<RunConfig>, env: NodeJS.ProcessEnv = process.env): RunConfig {
+  const byCamel = new Map(CONFIG_KEYS.map((key) => [camelName(key) as string, key]));
+  const collected: Collected = { given: [], faults: [] };
+  for (const [name, value] of Object.entries(values)) {
+    const key = byCamel.get(name);
+    if (key !== undefined) collected.given.push({ key, value, origin: name });
+    else collected.faults.push({ origin: name, message: `is not a config key${didYouMean(name, byCamel.keys())}` });
+  }
+  return forTraining(resolve(collected, env, [])).config;
+}
+
+/** What `resolve` gives is a RunConfig where it was told to allow no further scenario. */
+function forTraining(resolved: Resolved): LoadedConfig {
+  return { ...resolved, config: resolved.config as RunConfig };
+}
+
+function collect(sources: ConfigSources): Collected {
+  const parts = [
+    sources.file === undefined ? undefined : fromFile(sources.file),
+    fromOverrides(sources.overrides ?? []),
+    fromFlags(sources),
+  ].filter((part) => part !== undefined);
+  return { given: parts.flatMap((part) => part.given), faults: parts.flatMap((part) => part.faults) };
+}
+
+function fromFile(path: string): Collected {
+  const collected: Collected = { given: [], faults: [] };
+  for (const { key, value, line } of readYamlFile(path)) {
+    const place = `${path}:${line}`;
+    if (typeof key !== 'string') {
+      collected.faults.push({ origin: place, message: `expected a config key, found ${describeValue(key)}` });
+    } else if (isConfigKey(key)) {
+      collected.given.push({ key, value, origin: `${place}: ${key}` });
+    } else {
+      collected.faults.push({ origin: place, message: unknownKey(key) });
+    }
+  }
+  return collected;
+}
+
+function fromOverrides(overrides: readonly string[]): Collected {
+  const collected: Collected = { given: [], faults: [] };
+  for (const override of overrides) {
+    const origin = `--override ${override}`;
+    const cut = override.indexOf('=');
+    const key = override.slice(0, Math.max(cut, 0)).trim();
+    if (cut < 0) {
+      collected.faults.push({ origin, message: 'expected key=value, such as lr=5e-4' });
+    } else if (!isConfigKey(key)) {
+      collected.faults.push({ origin, message: unknownKey(key) });
+    } else {
+      read(collected, key, origin, () => readOverride(keyRow(key).kind, override.slice(cut + 1), origin));
+    }
+  }
+  return collected;
+}
+
+function fromFlags({ flags = {}, unknownFlags = [], knownFlags = [] }: ConfigSources): Collected {
+  const collected: Collected = { given: [], faults: [] };
+  for (const flag of unknownFlags) {
+    collected.faults.push({ origin: flag, message: unknownFlag(flag, knownFlags) });
+  }
+  for (const key of CONFIG_KEYS) {
+    const text = flags[key];
+    const { kind } = keyRow(key);
+    const origin = flagName(key);
+    if (text === undefined) continue;
+    read(collected, key, origin, () => (kind.reading === 'text' ? text : parseYamlValue(text, origin)));
+  }
+  return collected;
+}
+
+/** Adds a value that is still to be read, or the fault of reading it. */
+function read(collected: Collected, key: ConfigKey, origin: string, value: () => unknown): void {
+  try {
+    collected.given.push({ key, value: value(), origin });
+  } catch (error) {
+    if (!(error instanceof FltacError)) throw error;
+    collected.faults.push({ origin, message: `expected ${keyRow(key).kind.expected}; ${error.message}` });
+  }
+}
+
+/** YAML, except that text keeps its spelling where YAML would see a number, and that commas make lists. */
+function readOverride(kind: Kind<unknown>, text: string, origin: string): unknown {
+  const value = parseYamlValue(text, origin);
+  if (kind.reading === 'text' && (typeof value === 'number' || typeof value === 'boolean')) return text.trim();
+  if (kind.reading === 'list' && typeof value === 'string') return value.split(',').map((item) => item.trim());
+  return value;
+}
+
+function unknownKey(key: string): string {
+  const spellings = CONFIG_KEYS.flatMap((name) =>
+    [name, ...(keyRow(name).alsoCalled ?? [])].map((spelling) => [spelling, name] as const),
+  );
+  const name = nearest(key, spellings);
+  return `${key === '' ? 'an empty name' : key} is not a config key${name === undefined ? '' : `; did you mean ${name}?`}`;
+}
+
+function unknownFlag(flag: string, known: readonly string[]): string {
+  const key = flag.replace(/^--?/, '').replaceAll('-', '_');
+  if (isConfigKey(key)) return `is not a flag of this command; give it as --override ${key}=…`;
+  const also = CONFIG_KEYS.filter((name) => known.includes(flagName(name))).flatMap((name) =>
+    (keyRow(name).alsoCalled ?? []).map((spelling) => [`--${spelling}`, flagName(name)] as const),
+  );
+  const name = nearest(flag, [...known.map((spelling) => [spelling, spelling] as const), ...also]);
+  return `is not a flag of this command${name === undefined ? '' : `; did you mean ${name}?`}`;
+}
+
+interface Resolved {
+  config: CheckedConfig;
+  given: ReadonlyMap<ConfigKey, string>;
+  warnings: readonly string[];
+}
+
+function resolve(collected: Collected, env: NodeJS.ProcessEnv, alsoAllowed: readonly string[]): Resolved {
+  const faults = [...collected.faults];
+  const values = new Map<ConfigKey, unknown>();
+  const origins = new Map<ConfigKey, string>();
+  const faulty = new Set<ConfigKey>();
+  for (const { key, value, origin } of collected.given) {
+    const message = faultOf(key, value, alsoAllowed);
+    if (message === undefined) {
+      values.set(key, value);
+    } else {
+      faults.push({ origin, message });
+      faulty.add(key);
+    }
+    origins.set(key, origin);
+  }
+  const config = withDefaults(values, env, alsoAllowed);
+  const sound = RULES.filter((rule) => !rule.keys.some((key) => faulty.has(key)));
+  for (const { origin, message } of broken(sound, config, origins)) faults.push({ origin, message });
+  throwFaults(faults, HINT);
+  const warnings = broken(WITHOUT_EFFECT, config, origins)
+    .filter(({ key }) => values.get(key) !== keyRow(key).default)
+    .map(({ origin, message }) => `${origin} ${message}`);
+  return { config, given: origins, warnings };
+}
+
+/** Every key's value: the given one, else its default. */
+function withDefaults(
+  values: ReadonlyMap<ConfigKey, unknown>,
+  env: NodeJS.ProcessEnv,
+  alsoAllowed: readonly string[],
+): CheckedConfig {
+  const scenario = (values.get('scenario') ?? keyRow('scenario').default) as KnownScenario;
+  const method = (values.get('method') ?? keyRow('method').default) as string;
+  const entries = CONFIG_KEYS.map((key) => {
+    if (values.has(key)) return [camelName(key), frozen(values.get(key))] as const;
+    const value = defaultOf(key, { scenario, method, env });
+    const message = faultOf(key, value, alsoAllowed);
+    if (message !== undefined) throw new FltacError('INTERNAL', `the default of ${key}: ${message}`);
+    return [camelName(key), frozen(value)] as const;
+  });
+  return Object.freeze(Object.fromEntries(entries)) as unknown as CheckedConfig;
+}
+
+function frozen(value: unknown): unknown {
+  return Array.isArray(value) ? Object.freeze([...(value as unknown[])]) : value;
+}
+
+/** What is wrong with a value, or undefined. */
+function faultOf(key: ConfigKey, value: unknown, alsoAllowed: readonly string[]): string | undefined {
+  const { kind } = keyRow(key);
+  if (kind.type.safeParse(value).success) return undefined;
+  if (key === 'scenario' && alsoAllowed.includes(value as string)) return undefined;
+  if (typeof value === 'string' && kind.planned?.includes(value)) {
+    return `${value} is not in this version yet; expected ${kind.expected}`;
+  }
+  const hint = typeof value === 'string' && kind.words ? didYouMean(value, kind.words) : '';
+  return `expected ${kind.expected}, found ${describeValue(value)}${hint}`;
+}
+
+function broken(
+  rules: readonly Rule[],
+  config: CheckedConfig,
+  origins: ReadonlyMap<ConfigKey, string>,
+): (Fault & { key: ConfigKey })[] {
+  return rules.flatMap((rule) => {
+    const message = rule.check(config);
+    if (message === undefined) return [];
+    const named = rule.keys.filter((key) => origins.has(key));
+    return named.slice(0, 1).map((key) => ({ key, origin: origins.get(key)!, message }));
+  });
+}
