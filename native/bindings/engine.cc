@@ -1,0 +1,145 @@
+// Exports that run the model: load, train, gradient, evaluate.
+#include <algorithm>
+
+#include "bindings/async.h"
+#include "bindings/exports.h"
+#include "bindings/handles.h"
+#include "bindings/values.h"
+#include "model/backbone.h"
+#include "train/train.h"
+
+namespace fltac::bindings {
+namespace {
+
+struct OwnedTrainJob {
+  int64_t bank_row;
+  OwnedSequences sequences;
+  std::vector<int32_t> batches;
+  uint64_t stream;
+
+  TrainJob view() const { return {bank_row, sequences.view(), batches, stream}; }
+};
+
+OwnedTrainJob read_train_job(const Napi::Value& value) {
+  const Napi::Object object = as_object(value, "a training job");
+  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("sequences"), "job.sequences"),
+          copy_int32(object.Get("batches"), "job.batches"), as_bigint(object.Get("stream"), "job.stream")};
+}
+
+struct OwnedEvaluateJob {
+  int64_t bank_row;
+  OwnedSequences sequences;
+
+  EvaluateJob view() const { return {bank_row, sequences.view()}; }
+};
+
+OwnedEvaluateJob read_evaluate_job(const Napi::Value& value) {
+  const Napi::Object object = as_object(value, "an evaluation job");
+  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("sequences"), "job.sequences")};
+}
+
+template <typename Owned>
+std::vector<Owned> read_jobs(const Napi::Value& value, Owned (*read)(const Napi::Value&)) {
+  const Napi::Array array = as_array(value, "jobs");
+  std::vector<Owned> jobs;
+  for (uint32_t i = 0; i < array.Length(); ++i) jobs.push_back(read(array.Get(i)));
+  return jobs;
+}
+
+template <typename Owned>
+auto views(const std::vector<Owned>& jobs) {
+  std::vector<decltype(jobs.front().view())> all;
+  std::transform(jobs.begin(), jobs.end(), std::back_inserter(all), [](const Owned& job) { return job.view(); });
+  return all;
+}
+
+TrainOptions read_train_options(const Napi::Object& object) {
+  TrainOptions options;
+  options.optimizer.lr = as_number(object.Get("lr"), "lr");
+  options.optimizer.beta1 = number_or(object, "beta1", options.optimizer.beta1);
+  options.optimizer.beta2 = number_or(object, "beta2", options.optimizer.beta2);
+  options.optimizer.eps = number_or(object, "eps", options.optimizer.eps);
+  options.optimizer.weight_decay = number_or(object, "weightDecay", options.optimizer.weight_decay);
+  options.dropout = boolean_or(object, "dropout", true);
+  options.cohort = integer_or(object, "cohort", 1);
+  return options;
+}
+
+}  // namespace
+
+// (folder) => Promise<{ handle, ...BackboneInfo }>
+Napi::Value load_backbone(const Napi::CallbackInfo& info) {
+  using Result = std::shared_ptr<const Backbone>;
+  const std::string folder = as_string(info[0], "folder");
+  return run_async<Result>(
+      info.Env(), Hooks(info.Env(), info[1]), {}, [folder](const Control&) { return Backbone::load(folder); },
+      [](Napi::Env env, Result& backbone) -> Napi::Value {
+        const Napi::Object object = architecture_to_js(env, backbone->architecture());
+        object.Set("device", "cpu");
+        object.Set("dtype", "float32");
+        object.Set("bytes", static_cast<double>(backbone->bytes()));
+        const Napi::Array unused = Napi::Array::New(env);
+        for (const std::string& name : backbone->unused()) unused.Set(unused.Length(), name);
+        object.Set("unused", unused);
+        object.Set("handle", wrap(env, std::make_unique<BackboneHandle>(backbone), backbone->bytes()));
+        return object;
+      });
+}
+
+// (bank, TrainJob[], TrainOptions & hooks) => Promise<Float64Array[]> the losses of each job
+Napi::Value train(const Napi::CallbackInfo& info) {
+  using Result = std::vector<std::vector<double>>;
+  const BankLease bank(info[0], "bank");
+  const auto jobs = std::make_shared<const std::vector<OwnedTrainJob>>(read_jobs(info[1], read_train_job));
+  const TrainOptions options = read_train_options(as_object(info[2], "options"));
+  return run_async<Result>(
+      info.Env(), Hooks(info.Env(), info[2]), {},
+      [bank, jobs, options](const Control& control) { return fltac::train(*bank, views(*jobs), options, control); },
+      [](Napi::Env env, Result& losses) -> Napi::Value {
+        const Napi::Array array = Napi::Array::New(env, losses.size());
+        for (size_t j = 0; j < losses.size(); ++j) array.Set(static_cast<uint32_t>(j), doubles_to_js(env, losses[j]));
+        return array;
+      });
+}
+
+// (bank, TrainJob, dropout) => Promise<{ loss, gradient: Float32Array }>
+Napi::Value gradient(const Napi::CallbackInfo& info) {
+  const BankLease bank(info[0], "bank");
+  const auto job = std::make_shared<const OwnedTrainJob>(read_train_job(info[1]));
+  const bool dropout = as_boolean(info[2], "dropout");
+  return run_async<Gradient>(
+      info.Env(), Hooks(info.Env(), info.Env().Undefined()), {},
+      [bank, job, dropout](const Control&) { return fltac::gradient(*bank, job->view(), dropout); },
+      [](Napi::Env env, Gradient& result) -> Napi::Value {
+        const Napi::Object object = Napi::Object::New(env);
+        object.Set("loss", result.loss);
+        object.Set("gradient", floats_to_js(env, result.values.data(), result.values.size()));
+        return object;
+      });
+}
+
+// (bank, EvaluateJob[], EvaluateOptions & hooks) => Promise<EvaluateResult[]>
+Napi::Value evaluate(const Napi::CallbackInfo& info) {
+  using Result = std::vector<Evaluation>;
+  constexpr int64_t kBatchSize = 64;
+  const BankLease bank(info[0], "bank");
+  const auto jobs = std::make_shared<const std::vector<OwnedEvaluateJob>>(read_jobs(info[1], read_evaluate_job));
+  const int64_t batch_size = integer_or(as_object(info[2], "options"), "batchSize", kBatchSize);
+  return run_async<Result>(
+      info.Env(), Hooks(info.Env(), info[2]), {},
+      [bank, jobs, batch_size](const Control& control) {
+        return fltac::evaluate(*bank, views(*jobs), batch_size, control);
+      },
+      [](Napi::Env env, Result& results) -> Napi::Value {
+        const Napi::Array array = Napi::Array::New(env, results.size());
+        for (size_t j = 0; j < results.size(); ++j) {
+          const Napi::Object object = Napi::Object::New(env);
+          object.Set("logits", floats_to_js(env, results[j].logits.data(), results[j].logits.size()));
+          object.Set("loss", results[j].loss);
+          array.Set(static_cast<uint32_t>(j), object);
+        }
+        return array;
+      });
+}
+
+}  // namespace fltac::bindings

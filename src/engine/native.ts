@@ -1,0 +1,113 @@
+/** The addon's exports as native/addon.cc lists them. Only the engine folder uses this. */
+import { loadAddon } from './load.js';
+import type {
+  AdapterLayout,
+  AdapterSpec,
+  ArchitectureInfo,
+  ArchiveTensor,
+  ArchiveValue,
+  BackboneInfo,
+} from './types.js';
+import type { EvaluateJob, EvaluateResult, KmeansResult, TrainJob } from './types.js';
+
+declare const handle: unique symbol;
+/** An opaque native object; every use is checked on the native side. */
+export interface Handle<Kind extends string> {
+  readonly [handle]: Kind;
+}
+
+/** What every long call takes besides its own options. */
+export interface Hooks {
+  onProgress?: (done: number, total: number) => void;
+  control?: Handle<'control'>;
+}
+
+/** What the binary was built with and runs on. */
+export interface BuildInfo {
+  /** libtorch's version */
+  readonly libtorch: string;
+  /** whether this libtorch sees a CUDA device */
+  readonly cuda: boolean;
+  /** threads that libtorch uses where nothing else is asked for */
+  readonly threads: number;
+  /** instruction set that libtorch chose, e.g. "AVX512" */
+  readonly cpu: string;
+}
+
+export interface NativeModule {
+  buildInfo(): BuildInfo;
+  setThreads(threads: number): void;
+  describeArchitecture(config: string, name: string): ArchitectureInfo;
+  adapterLayout(config: string, name: string, spec: AdapterSpec): AdapterLayout;
+  createControl(): Handle<'control'>;
+  cancel(control: Handle<'control'>): void;
+  dispose(handle: Handle<string>): void;
+  loadBackbone(folder: string, hooks: Hooks): Promise<BackboneInfo & { handle: Handle<'backbone'> }>;
+  createBank(
+    backbone: Handle<'backbone'>,
+    spec: AdapterSpec,
+    rows: number,
+  ): { handle: Handle<'bank'>; layout: AdapterLayout };
+  initialiseRow(bank: Handle<'bank'>, row: number, stream: bigint): void;
+  getRow(bank: Handle<'bank'>, row: number): Float32Array;
+  setRow(bank: Handle<'bank'>, row: number, values: Float32Array): void;
+  copyRow(from: Handle<'bank'>, fromRow: number, to: Handle<'bank'>, toRow: number): void;
+  average(
+    bank: Handle<'bank'>,
+    rows: Int32Array,
+    labels: Int32Array,
+    weights: Float64Array,
+    into: Handle<'bank'>,
+  ): Promise<void>;
+  train(bank: Handle<'bank'>, jobs: readonly TrainJob[], options: object): Promise<Float64Array[]>;
+  gradient(bank: Handle<'bank'>, job: TrainJob, dropout: boolean): Promise<{ loss: number; gradient: Float32Array }>;
+  evaluate(bank: Handle<'bank'>, jobs: readonly EvaluateJob[], options: object): Promise<EvaluateResult[]>;
+  kmeans(data: Handle<'bank'> | Float32Array, options: object): Promise<KmeansResult>;
+  readArchive(path: string): Promise<ArchiveValue>;
+  writeArchive(path: string, value: ArchiveValue): Promise<void>;
+  readSafetensors(path: string): Promise<Map<string, ArchiveTensor>>;
+  writeSafetensors(
+    path: string,
+    tensors: ReadonlyMap<string, ArchiveTensor>,
+    metadata: Readonly<Record<string, string>>,
+  ): Promise<void>;
+}
+
+/** The addon, loaded at the first use. */
+export function native(): NativeModule {
+  return loadAddon() as unknown as NativeModule;
+}
+
+/**
+ * Runs an asynchronous native call with the caller's abort signal, and gives its errors the caller's stack: they are
+ * made in a callback that knows nothing of who called.
+ */
+export async function callNative<T>(
+  call: (native: NativeModule, hooks: Hooks) => Promise<T>,
+  options: { signal?: AbortSignal | undefined; onProgress?: ((done: number, total: number) => void) | undefined } = {},
+): Promise<T> {
+  const here = new Error();
+  const addon = native();
+  const hooks: Hooks = {};
+  if (options.onProgress) hooks.onProgress = options.onProgress;
+  const { signal } = options;
+  let stop: (() => void) | undefined;
+  if (signal) {
+    const control = addon.createControl();
+    hooks.control = control;
+    stop = () => addon.cancel(control);
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+  }
+  try {
+    return await call(addon, hooks);
+  } catch (error) {
+    if (error instanceof Error) {
+      const callers = here.stack?.split('\n').slice(2).join('\n') ?? '';
+      error.stack = `${error.name}: ${error.message}\n${callers}`;
+    }
+    throw error;
+  } finally {
+    if (stop) signal?.removeEventListener('abort', stop);
+  }
+}
