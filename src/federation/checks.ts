@@ -1,0 +1,143 @@
+/**
+ * A run proves itself as it goes: each check is cheap, runs every round, and stops the run with what is wrong.
+ */
+import type { AdapterLayout } from '../engine/types.js';
+import { FltacError } from '../errors.js';
+import type { Bank } from './engine.js';
+
+/** @throws FltacError ABORTED once the signal is aborted */
+export function assertNotAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new FltacError('ABORTED', 'the work was stopped');
+}
+
+/** @throws FltacError INTERNAL unless every row of the bank equals row 0, and row 0 is finite */
+export function assertCommonStart(bank: Bank): void {
+  const first = bank.get(0);
+  const bad = first.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) {
+    throw new FltacError('NON_FINITE', `the common initial adapter has the value ${first[bad]!} at position ${bad}`);
+  }
+  for (let row = 1; row < bank.rows; row += 1) {
+    const values = bank.get(row);
+    const at = values.findIndex((value, i) => value !== first[i]);
+    if (at < 0) continue;
+    throw new FltacError(
+      'INTERNAL',
+      `adapter ${row} does not start from the common initial state: value ${at} is ${values[at]!}, not ${first[at]!}`,
+    );
+  }
+}
+
+/** @throws FltacError NON_FINITE naming `who` and the step (counted from 1) of the first loss that is not finite */
+export function assertFiniteLosses(losses: Float64Array, who: string): void {
+  const step = losses.findIndex((loss) => !Number.isFinite(loss));
+  if (step < 0) return;
+  throw new FltacError(
+    'NON_FINITE',
+    `the training loss of ${who} is ${losses[step]!} at step ${step + 1} of ${losses.length}: ` +
+      'the training diverged; try a lower lr',
+  );
+}
+
+/**
+ * @param before, after one adapter, layout.size values each
+ * @throws FltacError INTERNAL naming `who` and the first module none of whose values changed; NON_FINITE for a value
+ *   that is not finite
+ */
+export function assertMoved(layout: AdapterLayout, before: Float32Array, after: Float32Array, who: string): void {
+  const moved = new Map<string, boolean>();
+  layout.tensors.forEach((tensor, i) => {
+    const end = layout.tensors[i + 1]?.offset ?? layout.size;
+    let changed = false;
+    for (let at = tensor.offset; at < end; at += 1) {
+      const value = after[at]!;
+      if (!Number.isFinite(value)) {
+        throw new FltacError('NON_FINITE', `${tensor.name} of ${who} holds ${value} after training; try a lower lr`);
+      }
+      changed ||= value !== before[at];
+    }
+    // While B is zero A gets no gradient, so it is the pair that must move.
+    const module = moduleOf(tensor.name);
+    moved.set(module, (moved.get(module) ?? false) || changed);
+  });
+  const still = [...moved].find(([, changed]) => !changed);
+  if (still === undefined) return;
+  throw new FltacError('INTERNAL', `${still[0]} of ${who} did not change in training, which every adapter must`);
+}
+
+/** The module that an adapter's tensor belongs to: `...query.lora_A.default.weight` belongs to `...query`. */
+function moduleOf(name: string): string {
+  return name.replace(/\.(lora_[AB]|modules_to_save)\..*$/, '');
+}
+
+export interface MeansCheck {
+  bank: Bank;
+  centres: Bank;
+  rows: Int32Array;
+  labels: Int32Array;
+  weights: Float64Array;
+  /** moves the sampled columns, so that rounds look at different ones */
+  round: number;
+}
+
+const SAMPLED_COLUMNS = 64;
+
+/**
+ * Recomputes some columns of every mean in float64.
+ *
+ * Tolerance: a float32 sum of m terms is off by at most m x 2^-24 of the terms' absolute sum; twice that is allowed,
+ * and never less than 1e-6 of it.
+ *
+ * @throws FltacError INTERNAL naming the first cluster and value that differ
+ */
+export function assertWeightedMeans(check: MeansCheck): void {
+  const size = check.bank.layout.size;
+  const columns = Array.from(
+    { length: Math.min(SAMPLED_COLUMNS, size) },
+    (_, i) => (Math.floor((i * size) / Math.min(SAMPLED_COLUMNS, size)) + check.round - 1) % size,
+  );
+  const clusters = sumClusters(check, columns);
+  clusters.forEach((sum, cluster) => {
+    const mean = check.centres.get(cluster);
+    columns.forEach((column, i) => {
+      const expected = sum.values[i]! / sum.weight;
+      const tolerance = (Math.max(1e-6, sum.members * 2 ** -23) * sum.absolute[i]!) / sum.weight;
+      if (Math.abs(mean[column]! - expected) <= tolerance) return;
+      throw new FltacError(
+        'INTERNAL',
+        `round ${check.round}: value ${column} of cluster ${cluster}'s mean is ${mean[column]!}, ` +
+          `but the weighted mean of its ${sum.members} adapters is ${expected}`,
+      );
+    });
+  });
+}
+
+interface ClusterSum {
+  members: number;
+  weight: number;
+  values: Float64Array;
+  absolute: Float64Array;
+}
+
+function sumClusters(check: MeansCheck, columns: readonly number[]): Map<number, ClusterSum> {
+  const clusters = new Map<number, ClusterSum>();
+  check.rows.forEach((row, i) => {
+    const label = check.labels[i]!;
+    const weight = check.weights[i]!;
+    const sum = clusters.get(label) ?? {
+      members: 0,
+      weight: 0,
+      values: new Float64Array(columns.length),
+      absolute: new Float64Array(columns.length),
+    };
+    clusters.set(label, sum);
+    sum.members += 1;
+    sum.weight += weight;
+    const adapter = check.bank.get(row);
+    columns.forEach((column, c) => {
+      sum.values[c]! += weight * adapter[column]!;
+      sum.absolute[c]! += Math.abs(weight * adapter[column]!);
+    });
+  });
+  return clusters;
+}

@@ -1,0 +1,82 @@
+/**
+ * What the federation asks of the engine, as interfaces: production gives the libtorch engine (native-engine.ts), unit
+ * tests a small one whose adapters are short vectors. Only this file and native-engine.ts know the engine's shape.
+ */
+import type {
+  AdapterLayout,
+  AdapterSpec,
+  ArchiveTensor,
+  ArchiveValue,
+  BackboneInfo,
+  EvaluateJob,
+  EvaluateOptions,
+  EvaluateResult,
+  KmeansOptions,
+  KmeansResult,
+  TrainJob,
+  TrainOptions,
+  TrainResult,
+} from '../engine/types.js';
+
+/** One contiguous [rows, layout.size] float32 matrix of adapters, held by the engine. */
+export interface Bank {
+  readonly layout: AdapterLayout;
+  readonly rows: number;
+  /** Draws the start of one adapter: A Kaiming-uniform as PEFT, B zero, head as the backbone's initialiser. */
+  initialise(row: number, stream: bigint): void;
+  /** `values` has layout.size values. */
+  set(row: number, values: Float32Array): void;
+  /** A copy of one adapter, layout.size values. */
+  get(row: number): Float32Array;
+  copy(from: number, to: number): void;
+  /** Row `c` of `into` becomes the weighted mean of the rows labelled `c`; weights need not sum to one. */
+  average(options: AverageOptions): Promise<void>;
+  /** Copies row `from` of another bank of the same layout to row `to` of this one. */
+  copyFrom(bank: Bank, from: number, to: number): void;
+  dispose(): void;
+}
+
+export interface AverageOptions {
+  rows: Int32Array;
+  /** cluster of each of `rows`, 0 up to the number of clusters; each cluster has a row */
+  labels: Int32Array;
+  weights: Float64Array;
+  into: Bank;
+}
+
+/** A loaded backbone and what can be done with it. */
+export interface Engine {
+  readonly info: BackboneInfo;
+  layout(spec: AdapterSpec): AdapterLayout;
+  createBank(spec: AdapterSpec, rows: number): Bank;
+  /** Trains in place; the jobs of one call are on distinct rows. */
+  train(bank: Bank, jobs: readonly TrainJob[], options: TrainOptions): Promise<readonly TrainResult[]>;
+  evaluate(bank: Bank, jobs: readonly EvaluateJob[], options: EvaluateOptions): Promise<readonly EvaluateResult[]>;
+  /** K-means over whole rows of a bank. */
+  kmeans(bank: Bank, options: KmeansOptions & { rows: Int32Array }): Promise<KmeansResult>;
+  dispose(): void;
+}
+
+/** How to load a backbone. */
+export interface LoadOptions {
+  device: string;
+  dtype: string;
+  /** 0 takes all cores */
+  threads: number;
+}
+
+/** Everything a run needs from the engine, backbone or not. */
+export interface EngineFace {
+  load(folder: string, options: LoadOptions): Promise<Engine>;
+  /** Facts of the build for a run's record, e.g. libtorch's version; strings and numbers only. */
+  environment(): Readonly<Record<string, string | number>>;
+  /** Writes what `torch.load(weights_only=True)` reads. */
+  writeArchive(path: string, value: ArchiveValue): Promise<void>;
+  readArchive(path: string): Promise<ArchiveValue>;
+  readSafetensors(path: string): Promise<Map<string, ArchiveTensor>>;
+  writeSafetensors(
+    path: string,
+    tensors: Map<string, ArchiveTensor>,
+    metadata?: Readonly<Record<string, string>>,
+  ): Promise<void>;
+}

@@ -1,0 +1,49 @@
+/** The libtorch engine behind the interfaces that the federation asks for. */
+import os from 'node:os';
+import {
+  AdapterBank,
+  Backbone,
+  buildInfo,
+  evaluate,
+  kmeans,
+  readArchive,
+  readSafetensors,
+  setThreads,
+  train,
+  writeArchive,
+  writeSafetensors,
+} from '../engine/index.js';
+import { FltacError } from '../errors.js';
+import type { Bank, Engine, EngineFace, LoadOptions } from './engine.js';
+
+/** Loads backbones with libtorch; @throws FltacError NATIVE at the first use when the addon cannot be loaded */
+export const nativeEngine: EngineFace = {
+  load: loadEngine,
+  environment() {
+    const { libtorch, cuda, cpu } = buildInfo();
+    return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu };
+  },
+  writeArchive,
+  readArchive,
+  readSafetensors,
+  writeSafetensors,
+};
+
+async function loadEngine(folder: string, options: LoadOptions): Promise<Engine> {
+  setThreads(options.threads === 0 ? os.availableParallelism() : options.threads);
+  const backbone = await Backbone.load(folder, { device: options.device, dtype: options.dtype });
+  return {
+    info: backbone.info,
+    layout: (spec) => backbone.layout(spec),
+    createBank: (spec, rows) => new AdapterBank(backbone, spec, rows),
+    train: (bank, jobs, settings) => train(own(bank), jobs, settings),
+    evaluate: (bank, jobs, settings) => evaluate(own(bank), jobs, settings),
+    kmeans: (bank, settings) => kmeans(own(bank), settings),
+    dispose: () => backbone.dispose(),
+  };
+}
+
+function own(bank: Bank): AdapterBank {
+  if (bank instanceof AdapterBank) return bank;
+  throw new FltacError('INTERNAL', 'a bank of another engine was given to the libtorch engine');
+}

@@ -1,0 +1,36 @@
+/** What a finished run tells its caller; `fltac train --format json` prints it. */
+import type { Upload } from '../federation/round.js';
+
+export interface TaskOutcome {
+  task: string;
+  /** accuracy of the adapters its clients hold after the last round */
+  metric: number | null;
+  /** share of the most frequent label of the evaluation split */
+  majorityFloor: number;
+  /** accuracy of the backbone with the common initial adapter */
+  untuned: number | null;
+  /** accuracy under the baseline method, where one was run */
+  baseline?: number | null;
+}
+
+/** What one method cost and found. */
+export interface MethodOutcome {
+  method: string;
+  /** absolute path of the run's folder */
+  folder: string;
+  rounds: number;
+  /** of the last round; null where the method does not cluster by task */
+  clusteringAccuracy: number | null;
+  ari: number | null;
+  /** of all clients in one round */
+  optimizerSteps: number;
+  upload: Upload;
+  seconds: number;
+}
+
+export interface TrainOutcome extends MethodOutcome {
+  scenario: string;
+  /** in listed order */
+  tasks: readonly TaskOutcome[];
+  baseline?: MethodOutcome;
+}

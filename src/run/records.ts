@@ -1,0 +1,71 @@
+/**
+ * The records of metrics.jsonl and cluster_assignments.jsonl. Their first fields are the published code's; times stand
+ * in fields named `seconds` only, so that two runs of one seed differ in nothing else.
+ */
+import type { TaskScore } from '../federation/evaluation.js';
+import type { LocalReport } from '../federation/executor.js';
+import type { RoundAssignment, RoundOutcome } from '../federation/round.js';
+import type { JsonRecord } from './journal.js';
+
+/** All records of one round, `round_done` last: a round whose last record is absent did not happen. */
+export function roundRecords(outcome: RoundOutcome): JsonRecord[] {
+  return [
+    ...outcome.local.map((report) => localRecord(outcome.round, report)),
+    ...evalRecords(outcome.round, outcome.scores ?? []),
+    {
+      round: outcome.round,
+      phase: 'round_done',
+      seconds: outcome.seconds,
+      optimizer_steps: outcome.optimizerSteps,
+      clustering_accuracy: outcome.assignment.clusteringAccuracy,
+    },
+  ];
+}
+
+/** `loss` is the mean over the local steps, as the published code logs it. */
+function localRecord(round: number, report: LocalReport): JsonRecord {
+  const { client, task, samples, losses } = report;
+  const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+  return {
+    round,
+    phase: 'local',
+    client,
+    task,
+    loss,
+    n: samples,
+    first_loss: losses[0]!,
+    last_loss: losses[losses.length - 1]!,
+    steps: losses.length,
+  };
+}
+
+/** Round 0 is the common initial adapter, before any training. */
+export function evalRecords(round: number, scores: readonly TaskScore[]): JsonRecord[] {
+  return scores.map(({ task, metric, loss, rows, adapters }) => ({
+    round,
+    phase: 'eval',
+    task,
+    metric,
+    loss,
+    rows,
+    adapters,
+  }));
+}
+
+export function assignmentRecord(round: number, assignment: RoundAssignment): JsonRecord {
+  const { labels, trueTasks, clusteringAccuracy, ari, inertia, clusters, iterations, reseeded, path } = assignment;
+  return {
+    round,
+    labels,
+    true_tasks: trueTasks,
+    clustering_accuracy: clusteringAccuracy,
+    ari,
+    inertia,
+    clients: assignment.clients,
+    samples: assignment.samples,
+    clusters,
+    iterations,
+    reseeded,
+    path,
+  };
+}

@@ -1,0 +1,258 @@
+/** `fltac train`: one method over all rounds into a run's folder, then the baseline, where one is asked for. */
+import path from 'node:path';
+import type { RunConfig } from '../config/schema.js';
+import { stringifyConfig } from '../config/index.js';
+import { FltacError } from '../errors.js';
+import type { EvaluationCache, TaskScore } from '../federation/evaluation.js';
+import { loadInitialAdapter } from '../federation/initial.js';
+import { METHODS } from '../federation/methods.js';
+import { Federation, type RoundAssignment, type RoundOutcome } from '../federation/round.js';
+import { finalFolder, partitionRecord, writePeftDirectory, writeRoundAdapters } from './artifacts.js';
+import { environmentRecord } from './environment.js';
+import { writeJsonFile, writeTextFile } from './files.js';
+import { RUN_FILES, prepareRunFolder, removeIfEmpty } from './folder.js';
+import { Journal } from './journal.js';
+import { formatSeconds } from './log.js';
+import { openRun, type OpenRun, type RunContext } from './open.js';
+import type { MethodOutcome, TaskOutcome, TrainOutcome } from './outcome.js';
+import { assignmentRecord, evalRecords, roundRecords } from './records.js';
+import { score } from './table.js';
+
+export interface TrainContext extends RunContext {
+  /** replaces an earlier run in the output folder */
+  overwrite?: boolean;
+}
+
+/** One method's run, with what the table needs of it. */
+interface MethodRun {
+  outcome: MethodOutcome;
+  untuned: readonly TaskScore[];
+  scores: readonly TaskScore[];
+}
+
+/**
+ * Trains as the configuration says and leaves the files of SPEC.md in `config.outputDir`. The folder is proved
+ * writable before anything is downloaded; a round's files are written when the round is complete.
+ *
+ * @throws FltacError USAGE or IO for the folder; ABORTED (saying what was saved) once `context.signal` is aborted;
+ *   any error of the model, the data or the training
+ */
+export async function trainRun(config: RunConfig, context: TrainContext): Promise<TrainOutcome> {
+  const folder = await prepareRunFolder(config.outputDir, context.overwrite ?? false);
+  let run: OpenRun | undefined;
+  try {
+    run = await openRun(config, context);
+    const cache: EvaluationCache = new Map();
+    const main = await runMethod(run, folder, context, cache);
+    const baseline = await runBaseline(run, folder, context, cache, main);
+    return {
+      ...main.outcome,
+      scenario: config.scenario,
+      tasks: run.scenario.tasks.map(({ name, majorityFloor }): TaskOutcome => ({
+        task: name,
+        metric: metricOf(main.scores, name),
+        majorityFloor,
+        untuned: metricOf(main.untuned, name),
+        ...(baseline === undefined ? {} : { baseline: metricOf(baseline.scores, name) }),
+      })),
+      ...(baseline === undefined ? {} : { baseline: baseline.outcome }),
+    };
+  } finally {
+    run?.engine.dispose();
+    await removeIfEmpty(folder);
+  }
+}
+
+function metricOf(scores: readonly TaskScore[], task: string): number | null {
+  return scores.find((entry) => entry.task === task)?.metric ?? null;
+}
+
+/** The same rounds with `baseline_method`, each task at the full local steps, in a run folder of its own. */
+async function runBaseline(
+  run: OpenRun,
+  folder: string,
+  context: TrainContext,
+  cache: EvaluationCache,
+  main: MethodRun,
+): Promise<MethodRun | undefined> {
+  const method = run.config.baselineMethod;
+  if (method === 'none') return undefined;
+  const name = `baseline_${method}`;
+  const config: RunConfig = {
+    ...run.config,
+    method,
+    feditSteps: 'full',
+    baselineMethod: 'none',
+    outputDir: path.join(run.config.outputDir, name),
+  };
+  const own = await prepareRunFolder(path.join(folder, name), false);
+  return runMethod({ ...run, config }, own, context, cache, main.untuned);
+}
+
+async function runMethod(
+  run: OpenRun,
+  folder: string,
+  context: TrainContext,
+  cache: EvaluationCache,
+  untuned?: readonly TaskScore[],
+): Promise<MethodRun> {
+  const started = performance.now();
+  const federation = await createFederation(run, context, cache);
+  try {
+    await writeRunRecords(run, folder);
+    announceRun(run, federation, context);
+    const before = untuned ?? (await stoppable(federation.evaluate(context.signal), 0, federation.rounds, folder));
+    await new Journal(path.join(folder, RUN_FILES.metrics)).append(evalRecords(0, before));
+    const last = await runRounds(run, federation, folder, context);
+    await writeFinal(run, federation, folder, context);
+    const { clusteringAccuracy, ari } = last?.assignment ?? { clusteringAccuracy: null, ari: null };
+    return {
+      untuned: before,
+      scores: last?.scores ?? before,
+      outcome: {
+        method: run.config.method,
+        folder,
+        rounds: federation.rounds,
+        clusteringAccuracy,
+        ari,
+        optimizerSteps: last?.optimizerSteps ?? 0,
+        upload: federation.upload(),
+        seconds: (performance.now() - started) / 1000,
+      },
+    };
+  } finally {
+    federation.dispose();
+  }
+}
+
+async function createFederation(run: OpenRun, context: TrainContext, cache: EvaluationCache): Promise<Federation> {
+  const { engine, spec, config, face } = run;
+  const source = config.initialAdapter;
+  const initial = source === null ? {} : { initial: await loadInitialAdapter(face, source, engine.layout(spec), spec) };
+  return Federation.create({
+    engine,
+    spec,
+    tasks: run.scenario.tasks,
+    rows: run.rows,
+    settings: config,
+    cohort: run.cohort,
+    ...initial,
+    cache,
+    log: context.log,
+  });
+}
+
+/** What says how a run was made; the environment record comes first, because it marks the folder as a run's. */
+async function writeRunRecords(run: OpenRun, folder: string): Promise<void> {
+  await writeJsonFile(path.join(folder, RUN_FILES.environment), environmentRecord(run));
+  await writeTextFile(path.join(folder, RUN_FILES.config), stringifyConfig(run.config));
+  await writeJsonFile(path.join(folder, RUN_FILES.partition), partitionRecord(run.partition, run.config));
+}
+
+function announceRun(run: OpenRun, federation: Federation, context: TrainContext): void {
+  const { config, engine, scenario } = run;
+  const { info } = engine;
+  context.log.info(
+    `${config.method} on ${config.scenario}: ${METHODS[config.method].summary}\n` +
+      `${scenario.tasks.length} tasks, ${federation.plan.nClients} clients, ${federation.plan.adapters.length} adapters ` +
+      `of ${federation.layout.size} values; ${info.family} (${run.model.id}) on ${info.device} in ${info.dtype}, ` +
+      `cohort ${run.cohort}`,
+  );
+}
+
+async function runRounds(
+  run: OpenRun,
+  federation: Federation,
+  folder: string,
+  context: TrainContext,
+): Promise<RoundOutcome | undefined> {
+  let last: RoundOutcome | undefined;
+  if (federation.rounds === 0) await saveAdapters(run, federation, folder, 0, federation.initialAssignment());
+  for (let round = 1; round <= federation.rounds; round += 1) {
+    last = await stoppable(federation.round(round, context.signal), round - 1, federation.rounds, folder);
+    await saveRound(run, federation, folder, last);
+    context.log.info(roundLine(federation.rounds, last));
+  }
+  return last;
+}
+
+/** `metrics.jsonl` goes last: its `round_done` record says that the round is complete. */
+async function saveRound(run: OpenRun, federation: Federation, folder: string, outcome: RoundOutcome): Promise<void> {
+  const { round, assignment } = outcome;
+  if (round % run.config.saveEvery === 0 || round === federation.rounds) {
+    await saveAdapters(run, federation, folder, round, assignment);
+  }
+  await new Journal(path.join(folder, RUN_FILES.assignments)).append([assignmentRecord(round, assignment)]);
+  await new Journal(path.join(folder, RUN_FILES.metrics)).append(roundRecords(outcome));
+}
+
+async function saveAdapters(
+  run: OpenRun,
+  federation: Federation,
+  folder: string,
+  round: number,
+  assignment: RoundAssignment,
+): Promise<void> {
+  const { labels, trueTasks } = assignment;
+  const states = federation.clusterStates();
+  await writeRoundAdapters(run.face, folder, { round, layout: federation.layout, states, labels, trueTasks });
+}
+
+/**
+ * Each task's final adapter as a PEFT directory. Where the holders of a task hold different ones, it is the one with
+ * the most of the task's samples behind it, and the log says so.
+ */
+async function writeFinal(run: OpenRun, federation: Federation, folder: string, context: TrainContext): Promise<void> {
+  const { layout } = federation;
+  const states = federation.clusterStates();
+  const holdings = federation.holdings();
+  for (const [index, { name }] of run.scenario.tasks.entries()) {
+    const samples = new Map<number, number>();
+    for (const { task, cluster, samples: n } of holdings) {
+      if (task === index) samples.set(cluster, (samples.get(cluster) ?? 0) + n);
+    }
+    const ranked = [...samples].sort(([a, m], [b, n]) => n - m || a - b);
+    const best = ranked[0];
+    if (best === undefined) continue;
+    const [cluster, most] = best;
+    if (ranked.length > 1) {
+      const share = (100 * most) / ranked.reduce((sum, [, n]) => sum + n, 0);
+      context.log.info(
+        `final/${name}: the task's clients hold ${ranked.length} different adapters; ` +
+          `written is that of cluster ${cluster}, with ${share.toFixed(0)} % of the task's samples`,
+      );
+    }
+    await writePeftDirectory(run.face, finalFolder(folder, name), {
+      layout,
+      flat: states.get(cluster)!,
+      spec: run.spec,
+      base: run.model,
+    });
+  }
+}
+
+function roundLine(rounds: number, outcome: RoundOutcome): string {
+  const losses = outcome.local.flatMap((report) => [...report.losses]);
+  const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  const { clusteringAccuracy } = outcome.assignment;
+  const parts = [
+    `loss ${mean.toFixed(3)}`,
+    ...(clusteringAccuracy === null ? [] : [`clustering accuracy ${score(clusteringAccuracy)}`]),
+    ...(outcome.scores ?? []).map(({ task, metric }) => `${task} ${score(metric)}`),
+  ];
+  return `round ${outcome.round}/${rounds}: ${parts.join(', ')} (${formatSeconds(outcome.seconds)})`;
+}
+
+/** Turns a stop inside a round into one that says what the folder holds. */
+async function stoppable<T>(work: Promise<T>, saved: number, rounds: number, folder: string): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof FltacError) || error.code !== 'ABORTED') throw error;
+    const what =
+      saved === 0
+        ? `no round was complete; ${folder} holds the run's settings`
+        : `${saved === 1 ? 'round 1 is' : `rounds 1 to ${saved} are`} saved in ${folder}`;
+    throw new FltacError('ABORTED', `stopped in round ${saved + 1} of ${rounds}: ${what}`, { cause: error });
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * An engine whose adapters are ten numbers. Training moves an adapter towards its task's target (the task is the token
+ * id of its sequences), so that adapters of one task come together and those of different tasks part; evaluation is
+ * the better the nearer an adapter is to the target. Everything is a plain function of its arguments.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import type {
+  AdapterLayout,
+  AdapterSpec,
+  ArchiveTensor,
+  ArchiveValue,
+  BackboneInfo,
+  EvaluateJob,
+  KmeansResult,
+  TrainJob,
+  TrainOptions,
+} from '../../src/engine/types.js';
+import { FltacError } from '../../src/errors.js';
+import type { AverageOptions, Bank, Engine, EngineFace } from '../../src/federation/engine.js';
+
+const QUERY = 'base_model.model.bert.encoder.layer.0.attention.self.query';
+
+export const FAKE_LAYOUT: AdapterLayout = {
+  tensors: [
+    { name: `${QUERY}.lora_A.default.weight`, shape: [1, 2], offset: 0 },
+    { name: `${QUERY}.lora_B.default.weight`, shape: [2, 1], offset: 2 },
+    { name: 'base_model.model.classifier.modules_to_save.default.bias', shape: [2], offset: 4 },
+    { name: 'base_model.model.classifier.modules_to_save.default.weight', shape: [2, 2], offset: 6 },
+  ],
+  size: 10,
+};
+
+const INFO: BackboneInfo = {
+  family: 'fake',
+  hiddenSize: 2,
+  numLayers: 1,
+  numHeads: 1,
+  vocabSize: 100,
+  maxPositions: 64,
+  tensors: [],
+  parameters: 0,
+  device: 'cpu',
+  dtype: 'float32',
+  bytes: 0,
+  unused: [],
+};
+
+/** Where the training of the task with this token id leads. */
+export function target(token: number): Float32Array {
+  return Float32Array.from({ length: FAKE_LAYOUT.size }, (_, i) => (i % 5 === token % 5 ? 4 : 0) + token / 10);
+}
+
+export class FakeBank implements Bank {
+  readonly layout = FAKE_LAYOUT;
+  readonly values: Float32Array[];
+  disposed = false;
+
+  constructor(readonly rows: number) {
+    this.values = Array.from({ length: rows }, () => new Float32Array(FAKE_LAYOUT.size));
+  }
+
+  initialise(row: number, stream: bigint): void {
+    this.set(
+      row,
+      Float32Array.from({ length: FAKE_LAYOUT.size }, (_, i) => 0.1 + noise(stream, i)),
+    );
+  }
+
+  set(row: number, values: Float32Array): void {
+    this.#at(row).set(values);
+  }
+
+  get(row: number): Float32Array {
+    return this.#at(row).slice();
+  }
+
+  copy(from: number, to: number): void {
+    this.set(to, this.get(from));
+  }
+
+  copyFrom(bank: Bank, from: number, to: number): void {
+    this.set(to, bank.get(from));
+  }
+
+  average({ rows, labels, weights, into }: AverageOptions): Promise<void> {
+    for (const label of new Set(labels)) {
+      const members = [...rows.keys()].filter((i) => labels[i] === label);
+      const total = members.reduce((sum, i) => sum + weights[i]!, 0);
+      const mean = new Float64Array(FAKE_LAYOUT.size);
+      for (const i of members) this.get(rows[i]!).forEach((x, c) => (mean[c]! += (weights[i]! / total) * x));
+      into.set(label, Float32Array.from(mean));
+    }
+    return Promise.resolve();
+  }
+
+  dispose(): void {
+    this.disposed = true;
+  }
+
+  #at(row: number): Float32Array {
+    const values = this.values[row];
+    if (values === undefined) throw new Error(`no row ${row} in a bank of ${this.rows}`);
+    return values;
+  }
+}
+
+export class FakeEngine implements Engine {
+  readonly info = INFO;
+  readonly banks: FakeBank[] = [];
+  /** rows of each call of train */
+  readonly waves: number[][] = [];
+  disposed = false;
+
+  layout(): AdapterLayout {
+    return FAKE_LAYOUT;
+  }
+
+  createBank(_spec: AdapterSpec, rows: number): FakeBank {
+    const bank = new FakeBank(rows);
+    this.banks.push(bank);
+    return bank;
+  }
+
+  async train(bank: Bank, jobs: readonly TrainJob[], options: TrainOptions) {
+    this.waves.push(jobs.map((job) => job.row));
+    const total = jobs.reduce((sum, job) => sum + job.batches.length - 1, 0);
+    let done = 0;
+    const results = [];
+    for (const job of jobs) {
+      const losses = new Float64Array(job.batches.length - 1);
+      const goal = target(job.sequences.ids[0]!);
+      for (let step = 0; step < losses.length; step += 1) {
+        await Promise.resolve();
+        if (options.signal?.aborted === true) throw new FltacError('ABORTED', 'stopped');
+        const values = bank.get(job.row);
+        losses[step] = values.reduce((sum, x, i) => sum + Math.abs(goal[i]! - x), 0) / values.length;
+        const next = values.map(
+          (x, i) => x + 20 * options.lr * (goal[i]! - x) + 0.01 * noise(job.stream, step * 16 + i),
+        );
+        bank.set(job.row, next);
+        options.onProgress?.(++done, total);
+      }
+      results.push({ losses });
+    }
+    return results;
+  }
+
+  evaluate(bank: Bank, jobs: readonly EvaluateJob[]) {
+    return Promise.resolve(
+      jobs.map(({ row, sequences }) => {
+        const goal = target(sequences.ids[0]!);
+        const adapter = bank.get(row);
+        const distance = adapter.reduce((sum, x, i) => sum + Math.abs(goal[i]! - x), 0) / adapter.length;
+        const n = sequences.labels.length;
+        const logits = new Float32Array(2 * n);
+        sequences.labels.forEach((label, i) => {
+          const right = (i + 0.5) / n < Math.max(0.5, 1 - distance / 2);
+          logits[2 * i + (right ? label : 1 - label)] = 1;
+        });
+        return { logits, loss: distance };
+      }),
+    );
+  }
+
+  kmeans(bank: Bank, options: { k: number; rows: Int32Array }): Promise<KmeansResult> {
+    const points = Array.from(options.rows, (row) => bank.get(row));
+    let centres = farthestPoints(points, options.k);
+    let labels = new Int32Array(points.length);
+    for (let iteration = 0; iteration < 20; iteration += 1) {
+      labels = Int32Array.from(points, (point) => nearest(point, centres));
+      centres = centres.map((centre, c) => meanOf(points.filter((_, i) => labels[i] === c)) ?? centre);
+    }
+    const inertia = points.reduce((sum, point, i) => sum + squared(point, centres[labels[i]!]!), 0);
+    const flat = Float32Array.from(centres.flatMap((centre) => [...centre]));
+    return Promise.resolve({ labels, centroids: flat, inertia, iterations: 20, path: 'fake', reseeded: 0 });
+  }
+
+  dispose(): void {
+    this.disposed = true;
+  }
+}
+
+/** The engine's file functions write JSON here. */
+export function fakeFace(engine: FakeEngine = new FakeEngine()): EngineFace & { engine: FakeEngine } {
+  return {
+    engine,
+    load: () => Promise.resolve(engine),
+    environment: () => ({ libtorch: 'fake' }),
+    writeArchive: (path, value) => writeFile(path, JSON.stringify(encode(value))),
+    readArchive: async (path) => decode(JSON.parse(await readFile(path, 'utf8')) as Encoded),
+    writeSafetensors: (path, tensors) => writeFile(path, JSON.stringify(encode(tensors))),
+    readSafetensors: async (path) =>
+      decode(JSON.parse(await readFile(path, 'utf8')) as Encoded) as Map<string, ArchiveTensor>,
+  };
+}
+
+type Encoded = { map: [string | number, Encoded][] } | { shape: number[]; data: number[] } | { plain: unknown };
+
+function encode(value: ArchiveValue): Encoded {
+  if (value instanceof Map)
+    return { map: [...value].map(([key, inner]) => [key as string, encode(inner as ArchiveValue)]) };
+  if (typeof value === 'object' && value !== null && 'data' in value) {
+    return { shape: [...value.shape], data: [...value.data] };
+  }
+  return { plain: value };
+}
+
+function decode(value: Encoded): ArchiveValue {
+  if ('map' in value) return new Map(value.map.map(([key, inner]) => [key, decode(inner)]));
+  if ('data' in value) return { shape: value.shape, data: Float32Array.from(value.data) };
+  return value.plain as ArchiveValue;
+}
+
+/** In [-0.5, 0.5), of the stream and a counter. */
+function noise(stream: bigint, i: number): number {
+  const mixed = BigInt.asUintN(32, (stream ^ BigInt(i + 1)) * 0x9e3779b97f4a7c15n);
+  return Number(BigInt.asUintN(32, (mixed ^ (mixed >> 15n)) * 0x85ebca6bn)) / 2 ** 32 - 0.5;
+}
+
+function farthestPoints(points: readonly Float32Array[], k: number): Float32Array[] {
+  const chosen = [points[0]!];
+  while (chosen.length < k) {
+    const distances = points.map((point) => Math.min(...chosen.map((centre) => squared(point, centre))));
+    chosen.push(points[distances.indexOf(Math.max(...distances))]!);
+  }
+  return chosen;
+}
+
+function nearest(point: Float32Array, centres: readonly Float32Array[]): number {
+  const distances = centres.map((centre) => squared(point, centre));
+  return distances.indexOf(Math.min(...distances));
+}
+
+function meanOf(points: readonly Float32Array[]): Float32Array | undefined {
+  if (points.length === 0) return undefined;
+  return points[0]!.map((_, i) => points.reduce((sum, point) => sum + point[i]!, 0) / points.length);
+}
+
+function squared(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0);
+}
