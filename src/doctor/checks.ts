@@ -1,0 +1,105 @@
+/** Judges the facts: one row each, with the fix where something is wrong. Pure. */
+import type { DoctorFacts } from './facts.js';
+
+export interface DoctorCheck {
+  name: string;
+  ok: boolean;
+  found: string;
+  fix?: string;
+}
+
+const BUILD = 'npm run build:native';
+/** The quickstart trains in less; real backbones need their own size and a half. */
+const LEAST_MEMORY = 2e9;
+/** A GLUE run keeps a model (440 MB), its data and its adapters. */
+const LEAST_DISK = 2e9;
+/** What the embedded quickstart cannot do without. */
+const QUICKSTART_FILES = ['config.json', 'model.safetensors', 'tokenizer.json'];
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
+
+function check(name: string, ok: boolean, found: string, fix: string): DoctorCheck {
+  return ok ? { name, ok, found } : { name, ok, found, fix };
+}
+
+/** A built engine needs no build tools: then a missing one is told, not held against the machine. */
+function toolChecks(facts: DoctorFacts): DoctorCheck[] {
+  const built = facts.addon.state === 'loaded';
+  return facts.tools.map((tool) =>
+    check(
+      tool.name,
+      tool.ok || (built && tool.name !== 'Node'),
+      tool.ok ? tool.found : `${tool.found} (a build needs ${tool.required})`,
+      tool.fix,
+    ),
+  );
+}
+
+function libtorchCheck({ libtorch, addon }: DoctorFacts): DoctorCheck {
+  const name = 'libtorch';
+  switch (libtorch.kind) {
+    case 'use': {
+      const kind = libtorch.cuda ? 'CUDA' : 'CPU';
+      return check(name, true, `${libtorch.version} (${kind}) from ${libtorch.source}: ${libtorch.prefix}`, '');
+    }
+    case 'install':
+      return check(name, addon.state === 'loaded', 'none here; a build installs one into .libtorch/', BUILD);
+    case 'error':
+      return check(name, false, libtorch.message.split('\n')[0] ?? '', libtorch.message);
+  }
+}
+
+function addonChecks({ addon, requiredAbi }: DoctorFacts): DoctorCheck[] {
+  const name = 'native engine';
+  if (addon.state === 'failed') return [check(name, false, addon.reason, BUILD)];
+  const found = `interface ${addon.abiVersion} on libtorch ${addon.libtorch}, ${addon.threads} threads, kernels for ${addon.cpu}`;
+  return [
+    check(name, addon.abiVersion === requiredAbi, `${found} (interface ${requiredAbi} is needed)`, BUILD),
+    check('CUDA', true, addon.cuda ? 'available to the engine' : 'not used: this build or machine has none', ''),
+  ];
+}
+
+function hubChecks({ hub }: DoctorFacts): DoctorCheck[] {
+  if (hub.state === 'failed') return [check('Hub settings', false, hub.reason, 'correct the variable it names')];
+  const parts = [
+    hub.endpoint,
+    `token ${hub.token ? 'set' : 'not set'}`,
+    hub.offline ? 'offline (HF_HUB_OFFLINE)' : 'online',
+    ...(hub.proxy ? ['through a proxy'] : []),
+  ];
+  return [check('Hub settings', true, parts.join(', '), ''), check('Hub cache', true, hub.cacheDir, '')];
+}
+
+function quickstartCheck({ quickstart }: DoctorFacts): DoctorCheck {
+  const missing = QUICKSTART_FILES.filter((file) => !quickstart.some((path) => path.split('/').at(-1) === file));
+  const found = missing.length === 0 ? 'complete' : `quickstart/ has no ${missing.join(', ')}`;
+  return check('quickstart files', missing.length === 0, found, 'install fltac again, or restore quickstart/ with git');
+}
+
+/** Every row of the report, in the order it is shown. */
+export function judge(facts: DoctorFacts): DoctorCheck[] {
+  const { cpu, memoryBytes, disk } = facts;
+  const supported = ['linux', 'darwin'].includes(facts.platform);
+  const threads = `${cpu.cores} threads${cpu.ompThreads === undefined ? '' : `, OMP_NUM_THREADS=${cpu.ompThreads}`}`;
+  return [
+    check('platform', supported, `${facts.platform}-${facts.arch}`, 'use Linux or macOS (on Windows: WSL 2)'),
+    ...toolChecks(facts),
+    libtorchCheck(facts),
+    ...addonChecks(facts),
+    check('CPU', true, `${cpu.model}, ${cpu.level}, ${threads}`, ''),
+    check(
+      'memory',
+      memoryBytes >= LEAST_MEMORY,
+      gigabytes(memoryBytes),
+      `at least ${gigabytes(LEAST_MEMORY)} are needed`,
+    ),
+    check(
+      'disk space',
+      disk.freeBytes >= LEAST_DISK,
+      `${gigabytes(disk.freeBytes)} free in ${disk.folder}`,
+      `free ${gigabytes(LEAST_DISK)}, or run in another folder`,
+    ),
+    ...hubChecks(facts),
+    quickstartCheck(facts),
+  ];
+}

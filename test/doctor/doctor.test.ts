@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest';
+import { judge } from '../../src/doctor/checks.js';
+import { x86Level } from '../../src/doctor/facts.js';
+import type { DoctorFacts } from '../../src/doctor/facts.js';
+import { formatDoctorReport, isHealthy, runDoctor } from '../../src/doctor/index.js';
+import type { DoctorCheck } from '../../src/doctor/index.js';
+
+const healthy: DoctorFacts = {
+  platform: 'linux',
+  arch: 'x64',
+  tools: [
+    { name: 'Node', ok: true, found: '20.17.0', required: '20.17 or newer', fix: 'get Node' },
+    { name: 'CMake', ok: true, found: '3.25.1', required: '3.18 or newer', fix: 'get CMake' },
+  ],
+  libtorch: { kind: 'use', source: '.libtorch', prefix: '/p/.libtorch', version: '2.13.0', cuda: false, notes: [] },
+  requiredAbi: 1,
+  addon: { state: 'loaded', abiVersion: 1, libtorch: '2.13.0', cuda: false, threads: 2, cpu: 'AVX2' },
+  cpu: { model: 'A processor', level: 'AVX2 (x86-64-v3)', cores: 2, ompThreads: undefined },
+  memoryBytes: 8e9,
+  disk: { folder: '/work', freeBytes: 50e9 },
+  hub: { state: 'read', endpoint: 'https://hub.test', cacheDir: '/c', offline: false, token: true, proxy: false },
+  quickstart: ['model/config.json', 'model/model.safetensors', 'model/tokenizer.json'],
+};
+
+const failures = (facts: Partial<DoctorFacts>): DoctorCheck[] =>
+  judge({ ...healthy, ...facts }).filter((check) => !check.ok);
+const names = (facts: Partial<DoctorFacts>): string[] => failures(facts).map((check) => check.name);
+const noCmake = healthy.tools.map((tool) =>
+  tool.name === 'CMake' ? { ...tool, ok: false, found: 'not found' } : tool,
+);
+const notBuilt = { state: 'failed', reason: 'Could not locate the bindings file' } as const;
+
+describe('the doctor', () => {
+  it('finds nothing wrong with a machine that has everything', () => {
+    expect(failures({})).toEqual([]);
+  });
+
+  it('gives every fault its fix', () => {
+    const faults = failures({
+      platform: 'win32',
+      tools: noCmake,
+      libtorch: { kind: 'error', message: 'none was found\n  fix: install' },
+      addon: notBuilt,
+      memoryBytes: 1e9,
+      disk: { folder: '/work', freeBytes: 1e6 },
+      hub: { state: 'failed', reason: 'HF_ENDPOINT must be an address' },
+      quickstart: [],
+    });
+    expect(faults.map((check) => check.name)).toEqual([
+      'platform', 'CMake', 'libtorch', 'native engine', 'memory', 'disk space', 'Hub settings', 'quickstart files',
+    ]); // prettier-ignore
+    expect(faults.every((check) => (check.fix ?? '') !== '')).toBe(true);
+  });
+
+  it('does not ask for build tools or libtorch where the engine is built and loads', () => {
+    const install: DoctorFacts['libtorch'] = { kind: 'install', method: 'archive', url: 'u', notes: [] };
+    expect(names({ tools: noCmake, libtorch: install })).toEqual([]);
+    expect(names({ tools: noCmake, libtorch: install, addon: notBuilt })).toEqual([
+      'CMake',
+      'libtorch',
+      'native engine',
+    ]);
+  });
+
+  it('refuses an engine with another interface', () => {
+    const [fault] = failures({ addon: { ...healthy.addon, abiVersion: 7 } as DoctorFacts['addon'] });
+    expect(fault).toMatchObject({ name: 'native engine', fix: 'npm run build:native' });
+    expect(fault?.found).toMatch(/interface 7.*interface 1 is needed/);
+  });
+
+  it('names the quickstart files that are missing', () => {
+    expect(failures({ quickstart: ['model/config.json'] })[0]?.found).toContain('model.safetensors, tokenizer.json');
+  });
+
+  it('tells the best instruction set of the processor', () => {
+    expect(x86Level('flags\t\t: fpu sse2 avx2 avx512bw\n')).toContain('AVX-512');
+    expect(x86Level('flags\t\t: fpu sse2 avx2\n')).toContain('AVX2');
+    expect(x86Level('flags\t\t: fpu sse2\n')).toBe('no AVX2');
+  });
+});
+
+describe('the report', () => {
+  it('has one line a check with its fix below, and a verdict', () => {
+    const checks = [
+      { name: 'CMake', ok: false, found: 'not found', fix: 'get CMake' },
+      { name: 'memory', ok: true, found: '8.0 GB' },
+    ];
+    expect(formatDoctorReport({ checks })).toBe(
+      'FAIL  CMake   not found\n              fix: get CMake\nok    memory  8.0 GB\n\n1 of 2 checks failed.',
+    );
+    expect(formatDoctorReport({ checks: checks.slice(1) })).toContain('Everything is in place.');
+  });
+
+  it('is healthy when every check is', () => {
+    expect(isHealthy({ checks: judge(healthy) })).toBe(true);
+    expect(isHealthy({ checks: judge({ ...healthy, memoryBytes: 0 }) })).toBe(false);
+  });
+
+  it('of this machine never shows the token', async () => {
+    const report = await runDoctor({ ...process.env, HF_TOKEN: 'hf_secret_value' });
+    const text = formatDoctorReport(report);
+    expect(text).toContain('token set');
+    expect(text).not.toContain('hf_secret_value');
+    expect(report.checks.find((check) => check.name === 'Node')).toMatchObject({
+      ok: true,
+      found: process.versions.node,
+    });
+  });
+
+  it('of an unreadable setting names the variable, and the rest is still reported', async () => {
+    const report = await runDoctor({ ...process.env, HF_ENDPOINT: 'not an address' });
+    const hub = report.checks.find((check) => check.name === 'Hub settings');
+    expect(hub?.ok).toBe(false);
+    expect(hub?.found).toContain('HF_ENDPOINT');
+    expect(report.checks.length).toBeGreaterThan(10);
+  });
+});
