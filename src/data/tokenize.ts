@@ -77,8 +77,9 @@ export class TextTokenizer {
   private join(first: Encoding, second: Encoding | undefined): { ids: number[]; typeIds: number[] } {
     const budget = this.maxLen - this.specials[second ? 1 : 0];
     const [keepFirst, keepSecond] = longestFirst(first.getLength(), second?.getLength() ?? 0, budget);
-    first.truncate(keepFirst);
-    second?.truncate(keepSecond);
+    // "right" must be said: without it this binding keeps a text's end.
+    first.truncate(keepFirst, 0, 'right');
+    second?.truncate(keepSecond, 0, 'right');
     const joined = this.tokenizer.postProcess(first, second ?? null, true);
     return { ids: joined.getIds(), typeIds: this.hasTypeIds ? joined.getTypeIds() : [] };
   }

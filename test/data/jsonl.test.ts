@@ -1,0 +1,66 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
+import { readJsonl } from '../../src/data/jsonl.js';
+import { temporaryFolder } from '../support/files.js';
+
+const choose = (first: Readonly<Record<string, unknown>>) => ({
+  texts: 'text2' in first ? ['text', 'text2'] : ['text'],
+  label: 'label',
+});
+
+function fileOf(...lines: string[]): string {
+  const path = join(temporaryFolder(), 'rows.jsonl');
+  writeFileSync(path, lines.join('\n'));
+  return path;
+}
+
+describe('readJsonl', () => {
+  it('reads texts and labels, passing over empty lines', async () => {
+    const path = fileOf('{"text": "größe 🙂", "label": 1}', '', '{"label": 0, "text": ""}', '');
+    const table = await readJsonl([path], choose);
+    expect([table.texts[0]?.get(0), table.texts[0]?.get(1)]).toEqual(['größe 🙂', '']);
+    expect([...table.labels]).toEqual([1, 0]);
+  });
+
+  it('takes pairs where the first row has a second text', async () => {
+    const table = await readJsonl([fileOf('{"text": "a", "text2": "b", "label": 0}')], choose);
+    expect(table.texts.map((column) => column.get(0))).toEqual(['a', 'b']);
+  });
+
+  it.each([
+    ['{"text": "a", "label": 1', /:2: expected a JSON object \(SyntaxError/],
+    ['[1]', /:2: expected a JSON object, found \[1\]/],
+    ['{"text": 3, "label": 1}', /:2: expected a text in "text", found 3/],
+    ['{"text": "a", "label": "1"}', /:2: expected a class number in "label", found "1"/],
+    ['{"label": 1, "body": "x"}', /:2: expected a text in "text", found only label, body/],
+  ])('refuses the line %s, naming file and line', async (line, message) => {
+    const path = fileOf('{"text": "a", "label": 0}', line);
+    const failure = { code: 'FORMAT', message: expect.stringMatching(message) as string };
+    await expect(readJsonl([path], choose)).rejects.toMatchObject(failure);
+  });
+
+  it('says IO for a file that is not there', async () => {
+    await expect(readJsonl(['/nowhere/rows.jsonl'], choose)).rejects.toMatchObject({ code: 'IO' });
+  });
+
+  it('keeps rows outside the JavaScript heap', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const rows = 20_000;
+    const text = 'a sentence of some sixty letters, as they are found in such sets';
+    const path = fileOf(
+      ...Array.from({ length: rows }, (_, row) => JSON.stringify({ text: `${row} ${text}`, label: 0 })),
+    );
+    collect();
+    const before = process.memoryUsage().heapUsed;
+    const table = await readJsonl([path], choose);
+    collect();
+    const grown = process.memoryUsage().heapUsed - before;
+    expect(table.texts[0]?.get(rows - 1)).toBe(`${rows - 1} ${text}`);
+    // The texts alone are 1.4 MB; as JavaScript strings with their array they would take more than 2 MB of heap.
+    expect(grown).toBeLessThan(700_000);
+  });
+});

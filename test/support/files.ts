@@ -1,0 +1,18 @@
+/** Folders for tests: fixtures of this repository and temporary ones that vanish. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+
+/** Absolute path of a file below test/fixtures/data/. */
+export function dataFixture(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/data/${name}`, import.meta.url));
+}
+
+/** A new empty folder, removed when the running test ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'fltac-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
