@@ -64,7 +64,7 @@ function splitTask(rows: number, seed: bigint, options: PartitionOptions): Int32
   let start = 0;
   shares.forEach((share, client) => {
     sum += share;
-    const end = client === shares.length - 1 ? rows : Math.min(rows, Math.floor(sum * rows));
+    const end = client === shares.length - 1 ? rows : Math.floor(sum * rows);
     parts.push(order.slice(start, end));
     start = end;
   });

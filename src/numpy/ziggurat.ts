@@ -5,7 +5,7 @@ import { EXPONENTIAL_F, EXPONENTIAL_K, EXPONENTIAL_R, EXPONENTIAL_W } from './ta
 import { NORMAL_F, NORMAL_K, NORMAL_R, NORMAL_W } from './tables/ziggurat-normal.js';
 
 /** 1 / NORMAL_R as NumPy writes it. */
-const NORMAL_INVERSE_R = 0.27366123732975827;
+const NORMAL_INVERSE_R = 0.2736612373297583;
 const words = new Uint32Array(2);
 
 /** Exponential with mean 1, by Marsaglia and Tsang's ziggurat of 256 layers as in NumPy's Generator. */
