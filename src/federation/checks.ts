@@ -86,7 +86,7 @@ const SAMPLED_COLUMNS = 64;
  * Recomputes some columns of every mean in float64.
  *
  * Tolerance: a float32 sum of m terms is off by at most m x 2^-24 of the terms' absolute sum; twice that is allowed,
- * and never less than 1e-6 of it.
+ * and never less than 1e-6 of it, nor than float32's smallest normal value, below which it may be flushed to zero.
  *
  * @throws FltacError INTERNAL naming the first cluster and value that differ
  */
@@ -101,7 +101,8 @@ export function assertWeightedMeans(check: MeansCheck): void {
     const mean = check.centres.get(cluster);
     columns.forEach((column, i) => {
       const expected = sum.values[i]! / sum.weight;
-      const tolerance = (Math.max(1e-6, sum.members * 2 ** -23) * sum.absolute[i]!) / sum.weight;
+      const relative = (Math.max(1e-6, sum.members * 2 ** -23) * sum.absolute[i]!) / sum.weight;
+      const tolerance = Math.max(relative, 2 ** -126);
       if (Math.abs(mean[column]! - expected) <= tolerance) return;
       throw new FltacError(
         'INTERNAL',

@@ -1,0 +1,146 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { GROUPINGS, aggregate, type GroupingInput, type Submission } from '../../src/federation/server.js';
+import { FAKE_LAYOUT, FakeBank, FakeEngine } from '../support/fake-engine.js';
+
+function bankOf(values: readonly number[]): FakeBank {
+  const bank = new FakeBank(values.length);
+  values.forEach((value, row) => bank.set(row, new Float32Array(FAKE_LAYOUT.size).fill(value)));
+  return bank;
+}
+
+function submissionsOf(samples: readonly number[]): Submission[] {
+  return samples.map((n, i) => ({ client: i, slot: 0, row: i, samples: n }));
+}
+
+function assignmentOf(labels: readonly number[]) {
+  const clusters = new Set(labels).size;
+  return { labels: Int32Array.from(labels), clusters, inertia: 0, iterations: 1, reseeded: 0, path: 'fake' };
+}
+
+async function means(values: number[], samples: number[], labels: number[], weights: 'samples' | 'uniform') {
+  const bank = bankOf(values);
+  const submissions = submissionsOf(samples);
+  const centres = new FakeBank(values.length);
+  await aggregate({ bank, centres, submissions, assignment: assignmentOf(labels), weights, round: 1 });
+  return values.map((_, row) => bank.get(row)[3]!);
+}
+
+describe('averaging', () => {
+  it('weighs by samples inside each cluster and gives every member its mean', async () => {
+    // (1*1 + 3*4) / 4 = 3.25 and (2*10 + 6*20) / 8 = 17.5
+    expect(await means([1, 10, 4, 20], [1, 2, 3, 6], [0, 1, 0, 1], 'samples')).toEqual([3.25, 17.5, 3.25, 17.5]);
+  });
+
+  it('takes plain means with weights: uniform', async () => {
+    expect(await means([1, 10, 4, 20], [1, 2, 3, 6], [0, 1, 0, 1], 'uniform')).toEqual([2.5, 15, 2.5, 15]);
+  });
+
+  it('leaves adapters alone where each is its own cluster', async () => {
+    expect(await means([1, 10], [1, 2], [1, 0], 'samples')).toEqual([1, 10]);
+  });
+
+  it('equals hand arithmetic for any adapters, weights and labels', async () => {
+    const entry = fc.record({
+      value: fc.float({ min: -100, max: 100, noNaN: true }),
+      samples: fc.integer({ min: 1, max: 1e6 }),
+      label: fc.integer({ min: 0, max: 2 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 20 }), async (entries) => {
+        const dense = [...new Set(entries.map((e) => e.label))].sort();
+        const labels = entries.map((e) => dense.indexOf(e.label));
+        const got = await means(
+          entries.map((e) => e.value),
+          entries.map((e) => e.samples),
+          labels,
+          'samples',
+        );
+        got.forEach((value, i) => {
+          const own = entries.filter((_, other) => labels[other] === labels[i]);
+          const total = own.reduce((sum, e) => sum + e.samples, 0);
+          const expected = own.reduce((sum, e) => sum + (e.samples / total) * e.value, 0);
+          expect(Math.abs(value - expected)).toBeLessThanOrEqual(1e-4);
+        });
+      }),
+    );
+  });
+
+  it('is checked: an engine whose mean is not the weighted mean stops the run', async () => {
+    const bank = bankOf([1, 2, 3]);
+    const centres = new FakeBank(2);
+    bank.average = ({ into }) => {
+      into.set(0, new Float32Array(FAKE_LAYOUT.size).fill(1.51));
+      into.set(1, new Float32Array(FAKE_LAYOUT.size).fill(3));
+      return Promise.resolve();
+    };
+    const options = { bank, centres, submissions: submissionsOf([1, 1, 1]), weights: 'samples', round: 4 } as const;
+    await expect(aggregate({ ...options, assignment: assignmentOf([0, 0, 1]) })).rejects.toThrow(
+      /round 4: value 3 of cluster 0's mean is 1.50\d+, but the weighted mean of its 2 adapters is 1.5/,
+    );
+  });
+
+  it('is checked against NaN too', async () => {
+    const bank = bankOf([1, 2, 3]);
+    const centres = bankOf([NaN, NaN]);
+    bank.average = () => Promise.resolve();
+    const options = { bank, centres, submissions: submissionsOf([1, 1, 1]), weights: 'samples', round: 1 } as const;
+    await expect(aggregate({ ...options, assignment: assignmentOf([0, 0, 1]) })).rejects.toMatchObject({
+      code: 'INTERNAL',
+    });
+  });
+});
+
+describe('grouping', () => {
+  const input = (values: readonly number[], k: number, announced: string[] = []): GroupingInput => ({
+    engine: new FakeEngine(),
+    bank: bankOf(values),
+    submissions: submissionsOf(values.map(() => 1)),
+    k,
+    kmeans: { nInit: 10, maxIter: 300, tol: 1e-4 },
+    seed: 1,
+    announce: (message) => announced.push(message),
+  });
+  const kmeans = GROUPINGS.kmeans;
+  if (kmeans.sees !== 'adapters') throw new Error('K-means must see adapters only');
+
+  it('clusters near adapters together with K-means', async () => {
+    const { labels, clusters, inertia } = await kmeans.group(input([0, 9, 0.1, 9.1], 2));
+    expect(labels[0]).toBe(labels[2]);
+    expect(labels[1]).toBe(labels[3]);
+    expect(labels[0]).not.toBe(labels[1]);
+    expect(clusters).toBe(2);
+    expect(inertia).toBeCloseTo(2 * FAKE_LAYOUT.size * 2 * 0.05 ** 2, 4);
+  });
+
+  it.each([3, 4])('makes each adapter its own cluster where there are no more than K = %i, and says so', async (k) => {
+    const announced: string[] = [];
+    const { labels, clusters, path } = await kmeans.group(input([0, 0, 9], k, announced));
+    expect([...labels]).toEqual([0, 1, 2]);
+    expect([clusters, path]).toEqual([3, 'own']);
+    expect(announced).toHaveLength(1);
+    expect(announced[0]).toMatch(new RegExp(`^3 adapters for K = ${k} clusters: each is its own cluster`));
+  });
+
+  it('leaves no number between the used clusters out', async () => {
+    const engine = new FakeEngine();
+    engine.kmeans = () =>
+      Promise.resolve({
+        labels: Int32Array.of(2, 0, 2, 0),
+        centroids: new Float32Array(0),
+        inertia: 0,
+        iterations: 1,
+        path: 'fake',
+        reseeded: 0,
+      });
+    const strange = { ...input([0, 9, 0, 9], 3), engine };
+    const { labels, clusters } = await kmeans.group(strange);
+    expect([[...labels], clusters]).toEqual([[1, 0, 1, 0], 2]);
+  });
+
+  it('is by the true task with the oracle, which alone sees it', () => {
+    const oracle = GROUPINGS.true_task;
+    if (oracle.sees !== 'truth') throw new Error('the oracle must see the truth');
+    expect([...oracle.group([0, 2, 0, 2]).labels]).toEqual([0, 1, 0, 1]);
+  });
+});

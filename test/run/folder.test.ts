@@ -1,0 +1,83 @@
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { prepareRunFolder, removeIfEmpty } from '../../src/run/folder.js';
+import { trainRun } from '../../src/run/train.js';
+import { fakeConfig, fakeRun } from './support.js';
+
+let root: string;
+let folder: string;
+beforeEach(async () => {
+  root = await mkdtemp(path.join(os.tmpdir(), 'fltac-folder-'));
+  folder = path.join(root, 'results', 'run');
+});
+afterEach(async () => {
+  await chmod(root, 0o755);
+  await rm(root, { recursive: true });
+});
+
+describe("a run's folder", () => {
+  it('is made with its parents, and left empty by the writing test', async () => {
+    expect(await prepareRunFolder(folder, false)).toBe(folder);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('that cannot be made is refused before any work', async () => {
+    const file = path.join(root, 'file');
+    await writeFile(file, '');
+    const run = fakeRun();
+    let loaded = false;
+    run.context.parts!.resolveModel = () => {
+      loaded = true;
+      return Promise.reject(new Error('not reached'));
+    };
+    await expect(trainRun(fakeConfig(path.join(file, 'run')), run.context)).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringMatching(
+        /the output folder .*file\/run cannot be written .*choose another output_dir/,
+      ) as string,
+    });
+    expect(loaded).toBe(false);
+  });
+
+  // root may write anywhere, so the permission itself can only be tested as another user
+  it.skipIf(process.getuid?.() === 0)('that may not be written is refused', async () => {
+    await mkdir(folder, { recursive: true });
+    await chmod(folder, 0o555);
+    await expect(prepareRunFolder(folder, false)).rejects.toMatchObject({ code: 'IO' });
+  });
+
+  it('with a run in it is refused, and replaced with overwrite', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    await expect(trainRun(fakeConfig(folder), fakeRun().context)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/is not empty .*--overwrite/) as string,
+    });
+    await writeFile(path.join(folder, 'notes.txt'), 'mine');
+    await trainRun(fakeConfig(folder, { rounds: 1 }), fakeRun({ overwrite: true }).context);
+    const names = await readdir(folder);
+    expect(names).toContain('notes.txt');
+    expect(names.filter((name) => name.endsWith('.pt'))).toEqual(['adapters_round_1.pt']);
+  });
+
+  it('that is no run is never emptied', async () => {
+    await mkdir(path.join(folder, 'final'), { recursive: true });
+    await writeFile(path.join(folder, 'config.yaml'), 'mine: 1');
+    await expect(prepareRunFolder(folder, true)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('no run of fltac') as string,
+    });
+    expect((await readdir(folder)).sort()).toEqual(['config.yaml', 'final']);
+  });
+
+  it('goes when it is empty and stays when it is not', async () => {
+    await prepareRunFolder(folder, false);
+    await removeIfEmpty(folder);
+    expect(await readdir(path.dirname(folder))).toEqual([]);
+    await prepareRunFolder(folder, false);
+    await writeFile(path.join(folder, 'a'), '');
+    await removeIfEmpty(folder);
+    expect(await readdir(folder)).toEqual(['a']);
+  });
+});

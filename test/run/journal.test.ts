@@ -1,0 +1,42 @@
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Journal } from '../../src/run/journal.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'fltac-journal-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+describe('a journal', () => {
+  it('grows by whole groups of lines', async () => {
+    const journal = new Journal(path.join(folder, 'metrics.jsonl'));
+    await journal.append([
+      { round: 1, loss: 0.5 },
+      { round: 1, done: true },
+    ]);
+    await journal.append([]);
+    await journal.append([{ round: 2, labels: [0, 1], ari: null }]);
+    expect(await readFile(journal.path, 'utf8')).toBe(
+      '{"round":1,"loss":0.5}\n{"round":1,"done":true}\n{"round":2,"labels":[0,1],"ari":null}\n',
+    );
+  });
+
+  it.each([NaN, Infinity])('refuses the number %d and writes nothing of the group', async (value) => {
+    const journal = new Journal(path.join(folder, 'metrics.jsonl'));
+    await expect(journal.append([{ round: 1 }, { deep: { loss: [value] } }])).rejects.toMatchObject({
+      code: 'NON_FINITE',
+    });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('names a file that cannot be written', async () => {
+    const journal = new Journal(path.join(folder, 'none', 'metrics.jsonl'));
+    await expect(journal.append([{ round: 1 }])).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining('metrics.jsonl cannot be written') as string,
+    });
+  });
+});

@@ -1,0 +1,53 @@
+/** A run on made-up tasks with the fake engine, in a temporary folder. */
+import { readFile } from 'node:fs/promises';
+import { makeConfig, type RunConfig } from '../../src/config/index.js';
+import type { Log } from '../../src/run/log.js';
+import type { TrainContext } from '../../src/run/train.js';
+import { FakeEngine, fakeFace } from '../support/fake-engine.js';
+import { fakeTasks, type FakeTask } from '../support/fake-scenario.js';
+
+export const TASK_ROWS = { sst2: 400, mrpc: 300, rte: 200 };
+
+export function fakeConfig(outputDir: string, changes: Partial<RunConfig> = {}): RunConfig {
+  const base = { scenario: 'glue', tasks: Object.keys(TASK_ROWS), nClients: 5, rounds: 3, localSteps: 4 } as const;
+  return makeConfig({ ...base, lr: 0.02, batchSize: 8, evalEvery: 2, outputDir, ...changes }, {});
+}
+
+export interface FakeRun {
+  context: TrainContext;
+  engine: FakeEngine;
+  controller: AbortController;
+  lines: string[];
+  tasks: FakeTask[];
+}
+
+export function fakeRun(changes: Partial<TrainContext> = {}): FakeRun {
+  const engine = new FakeEngine();
+  const controller = new AbortController();
+  const lines: string[] = [];
+  const tasks = fakeTasks(TASK_ROWS);
+  const note = (message: string) => void lines.push(message);
+  const log: Log = { info: note, warn: note, progress: () => ({ update: () => undefined, done: () => undefined }) };
+  const context: TrainContext = {
+    log,
+    signal: controller.signal,
+    parts: {
+      face: fakeFace(engine),
+      resolveModel: () => Promise.resolve({ folder: 'model', id: 'org/fake', revision: 'abc123' }),
+      loadScenario: () => Promise.resolve({ name: 'glue', metric: 'accuracy' as const, tasks, provenance: [] }),
+    },
+    ...changes,
+  };
+  return { context, engine, controller, lines, tasks };
+}
+
+export type Row = Record<string, unknown>;
+
+export async function readJsonl(file: string): Promise<Row[]> {
+  const text = await readFile(file, 'utf8');
+  if (!text.endsWith('\n')) throw new Error(`${file} does not end with a newline`);
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Row);
+}

@@ -1,0 +1,257 @@
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/index.js';
+import { readRoundAdapters } from '../../src/run/artifacts.js';
+import { trainRun } from '../../src/run/train.js';
+import { FAKE_LAYOUT, fakeFace } from '../support/fake-engine.js';
+import { fakeConfig, fakeRun, readJsonl, type Row } from './support.js';
+
+let root: string;
+let folder: string;
+beforeEach(async () => {
+  root = await mkdtemp(path.join(os.tmpdir(), 'fltac-train-'));
+  folder = path.join(root, 'run');
+});
+afterEach(() => rm(root, { recursive: true }));
+
+const inFolder = (name: string) => path.join(folder, name);
+
+/** Every file below a folder with its text, times and the record of the machine left out. */
+async function contents(of: string): Promise<Record<string, string>> {
+  const entries = await readdir(of, { recursive: true, withFileTypes: true });
+  const files: Record<string, string> = {};
+  for (const entry of entries.filter((item) => item.isFile() && item.name !== 'environment.json')) {
+    const file = path.join(entry.parentPath, entry.name);
+    const text = await readFile(file, 'utf8');
+    files[path.relative(of, file)] = text.replace(/"seconds":[^,}]+/g, '"seconds":0').replaceAll(of, '');
+  }
+  return files;
+}
+
+describe('a run', () => {
+  it('leaves the files of its folder and none beside', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    expect((await readdir(folder)).sort()).toEqual([
+      'adapters_round_1.pt',
+      'adapters_round_2.pt',
+      'adapters_round_3.pt',
+      'cluster_assignments.jsonl',
+      'config.yaml',
+      'environment.json',
+      'final',
+      'metrics.jsonl',
+      'partition.json',
+    ]);
+    expect((await readdir(inFolder('final'))).sort()).toEqual(['mrpc', 'rte', 'sst2']);
+  });
+
+  it('records local training, evaluation and the end of each round in that order', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    const rows = await readJsonl(inFolder('metrics.jsonl'));
+    const phases = rows.map((row) => `${String(row['round'])} ${String(row['phase'])}`);
+    const runs = phases.filter((phase, i) => phase !== phases[i - 1]);
+    expect(runs).toEqual([
+      '0 eval',
+      '1 local',
+      '1 round_done',
+      '2 local',
+      '2 eval',
+      '2 round_done',
+      '3 local',
+      '3 eval',
+      '3 round_done',
+    ]);
+    const local = rows.find((row) => row['phase'] === 'local')!;
+    expect(Object.keys(local)).toEqual('round phase client task loss n first_loss last_loss steps'.split(' '));
+    expect(local).toMatchObject({ round: 1, client: 0, steps: 4 });
+    expect(rows.find((row) => row['phase'] === 'eval')).toMatchObject({ round: 0, task: 'sst2', rows: 40 });
+    expect(typeof rows.at(-1)!['seconds']).toBe('number');
+  });
+
+  it('logs the mean loss of the local steps', async () => {
+    const run = fakeRun();
+    const seen: number[][] = [];
+    const train = run.engine.train.bind(run.engine);
+    run.engine.train = async (...args) => {
+      const results = await train(...args);
+      seen.push(...results.map((result) => [...result.losses]));
+      return results;
+    };
+    await trainRun(fakeConfig(folder, { rounds: 1, cohort: 1 }), run.context);
+    const local = (await readJsonl(inFolder('metrics.jsonl'))).filter((row) => row['phase'] === 'local');
+    expect(local.map((row) => row['loss'])).toEqual(seen.map((losses) => losses.reduce((a, b) => a + b) / 4));
+    expect(local.map((row) => [row['first_loss'], row['last_loss']])).toEqual(seen.map((l) => [l[0], l[3]]));
+  });
+
+  it('records the assignments in submission order, as the round file holds them', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    const assignments = await readJsonl(inFolder('cluster_assignments.jsonl'));
+    expect(assignments.map((row) => row['round'])).toEqual([1, 2, 3]);
+    const partition = JSON.parse(await readFile(inFolder('partition.json'), 'utf8')) as {
+      tasks: string[];
+      rows: number[][];
+    };
+    const held = partition.rows.flatMap((counts, client) =>
+      counts.flatMap((n, task) => (n > 0 ? [{ client, task: partition.tasks[task]!, n }] : [])),
+    );
+    const last = assignments[2]!;
+    expect(last['true_tasks']).toEqual(held.map((entry) => entry.task));
+    expect(last['clients']).toEqual(held.map((entry) => entry.client));
+    expect(last['samples']).toEqual(held.map((entry) => entry.n));
+    expect(last).toMatchObject({ clustering_accuracy: 1, ari: 1, path: 'fake' });
+    const saved = await readRoundAdapters(fakeFace(), inFolder('adapters_round_3.pt'), FAKE_LAYOUT);
+    expect([saved.round, saved.labels, saved.trueTasks]).toEqual([3, last['labels'], last['true_tasks']]);
+    expect([...saved.states.keys()]).toEqual([0, 1, 2]);
+  });
+
+  it('writes each final adapter with the names PEFT gives its files', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    const config = JSON.parse(await readFile(inFolder('final/mrpc/adapter_config.json'), 'utf8')) as Row;
+    expect(config).toMatchObject({
+      base_model_name_or_path: 'org/fake',
+      revision: 'abc123',
+      r: 4,
+      lora_alpha: 16,
+      peft_type: 'LORA',
+      task_type: 'SEQ_CLS',
+      modules_to_save: ['classifier', 'score'],
+      target_modules: ['query', 'value'],
+    });
+    const tensors = await fakeFace().readSafetensors(inFolder('final/mrpc/adapter_model.safetensors'));
+    expect([...tensors.keys()]).toEqual([
+      'base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight',
+      'base_model.model.bert.encoder.layer.0.attention.self.query.lora_B.weight',
+      'base_model.model.classifier.bias',
+      'base_model.model.classifier.weight',
+    ]);
+  });
+
+  it('is the same twice, times aside', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    await trainRun(fakeConfig(path.join(root, 'again')), fakeRun().context);
+    expect(await contents(path.join(root, 'again'))).toEqual(await contents(folder));
+  });
+
+  it('keeps a configuration that makes the same run', async () => {
+    const config = fakeConfig(folder);
+    await trainRun(config, fakeRun().context);
+    expect(loadConfig({ file: inFolder('config.yaml'), env: {} }).config).toEqual(config);
+  });
+
+  it('saves adapters every save_every rounds and after the last', async () => {
+    await trainRun(fakeConfig(folder, { rounds: 5, saveEvery: 2 }), fakeRun().context);
+    const saved = (await readdir(folder)).filter((name) => name.endsWith('.pt'));
+    expect(saved.sort()).toEqual(['adapters_round_2.pt', 'adapters_round_4.pt', 'adapters_round_5.pt']);
+  });
+
+  it('tells scores, floors, cost and clustering', async () => {
+    const outcome = await trainRun(fakeConfig(folder), fakeRun().context);
+    expect(outcome).toMatchObject({ method: 'fltac', folder, rounds: 3, clusteringAccuracy: 1, scenario: 'glue' });
+    expect(outcome.upload.bytesPerAdapter).toBe(4 * FAKE_LAYOUT.size);
+    expect(outcome.optimizerSteps).toBe((outcome.upload.totalBytes / outcome.upload.bytesPerAdapter) * 4);
+    expect(outcome.tasks.map((task) => task.task)).toEqual(['sst2', 'mrpc', 'rte']);
+    for (const task of outcome.tasks) {
+      expect(task.majorityFloor).toBe(0.5);
+      expect(task.metric).toBeGreaterThan(task.untuned!);
+      expect(task.baseline).toBeUndefined();
+    }
+  });
+
+  it('frees what the engine holds', async () => {
+    const run = fakeRun();
+    await trainRun(fakeConfig(folder), run.context);
+    expect([run.engine.disposed, run.engine.banks.every((bank) => bank.disposed)]).toEqual([true, true]);
+  });
+
+  it('of method none is one evaluation of the untuned backbone', async () => {
+    const run = fakeRun();
+    const outcome = await trainRun(fakeConfig(folder, { method: 'none' }), run.context);
+    expect([outcome.rounds, outcome.optimizerSteps, run.engine.waves]).toEqual([0, 0, []]);
+    expect(outcome.tasks.every((task) => task.metric === task.untuned)).toBe(true);
+    expect((await readJsonl(inFolder('metrics.jsonl'))).map((row) => [row['round'], row['phase']])).toEqual([
+      [0, 'eval'],
+      [0, 'eval'],
+      [0, 'eval'],
+    ]);
+    expect(await readdir(folder)).toContain('adapters_round_0.pt');
+  });
+});
+
+describe('a baseline', () => {
+  it('takes the same rounds and as many steps in a run folder of its own, and a column', async () => {
+    const outcome = await trainRun(fakeConfig(folder, { baselineMethod: 'fedit' }), fakeRun().context);
+    expect(outcome.baseline).toMatchObject({ method: 'fedit', optimizerSteps: outcome.optimizerSteps, rounds: 3 });
+    expect(outcome.tasks.every((task) => typeof task.baseline === 'number')).toBe(true);
+    const own = inFolder('baseline_fedit');
+    expect(loadConfig({ file: path.join(own, 'config.yaml'), env: {} }).config).toMatchObject({
+      method: 'fedit',
+      feditSteps: 'full',
+      baselineMethod: 'none',
+    });
+    const assignments = await readJsonl(path.join(own, 'cluster_assignments.jsonl'));
+    expect(assignments[0]).toMatchObject({ clustering_accuracy: null, ari: null });
+    expect(String((assignments[0]!['true_tasks'] as string[])[0])).toMatch(/^[a-z0-9]+(\+[a-z0-9]+)*$/);
+  });
+
+  it('changes nothing in the main run', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    await trainRun(fakeConfig(path.join(root, 'with'), { baselineMethod: 'local' }), fakeRun().context);
+    const alone = await contents(folder);
+    const both = await contents(path.join(root, 'with'));
+    for (const name of Object.keys(alone).filter((file) => file !== 'config.yaml'))
+      expect(both[name]).toBe(alone[name]);
+  });
+});
+
+describe('an interrupted run', () => {
+  it('keeps whole rounds only, and says which', async () => {
+    const run = fakeRun();
+    const train = run.engine.train.bind(run.engine);
+    run.engine.train = (bank, jobs, options) => {
+      if (run.engine.waves.length < 4) return train(bank, jobs, options);
+      return train(bank, jobs, { ...options, onProgress: (done) => done === 2 && run.controller.abort() });
+    };
+    await expect(trainRun(fakeConfig(folder, { cohort: 8 }), run.context)).rejects.toMatchObject({
+      code: 'ABORTED',
+      message: `stopped in round 3 of 3: rounds 1 to 2 are saved in ${folder}`,
+    });
+    const rows = await readJsonl(inFolder('metrics.jsonl'));
+    expect(rows.at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
+    expect((await readJsonl(inFolder('cluster_assignments.jsonl'))).map((row) => row['round'])).toEqual([1, 2]);
+    const names = await readdir(folder);
+    expect(names.filter((name) => name.includes('.tmp') || name.includes('round_3'))).toEqual([]);
+    expect(run.engine.disposed).toBe(true);
+  });
+
+  it('before its first round leaves no round, and nothing at all when it was stopped while opening', async () => {
+    const run = fakeRun();
+    run.controller.abort();
+    await expect(trainRun(fakeConfig(folder), run.context)).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await readdir(root)).toEqual([]);
+  });
+});
+
+describe('a run that fails', () => {
+  it('at a loss that is not finite keeps the rounds before', async () => {
+    const run = fakeRun();
+    const train = run.engine.train.bind(run.engine);
+    run.engine.train = async (...args) => {
+      const results = await train(...args);
+      if (run.engine.waves.length > 2) results[0]!.losses[0] = Infinity;
+      return results;
+    };
+    await expect(trainRun(fakeConfig(folder, { cohort: 100 }), run.context)).rejects.toMatchObject({
+      code: 'NON_FINITE',
+    });
+    expect((await readJsonl(inFolder('metrics.jsonl'))).at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
+  });
+
+  it('while its data loads leaves no empty folder', async () => {
+    const run = fakeRun();
+    run.context.parts!.loadScenario = () => Promise.reject(new Error('no network'));
+    await expect(trainRun(fakeConfig(folder), run.context)).rejects.toThrow('no network');
+    expect(await readdir(root)).toEqual([]);
+  });
+});
