@@ -3,6 +3,7 @@
 import { createServer } from 'node:http';
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Repositories } from './repos.mjs';
 
@@ -243,19 +244,26 @@ class HubServer {
 
   async sendBytes(path, start, end, response, fault) {
     const stop = fault.truncateAt === undefined ? end : Math.min(end, start + fault.truncateAt);
-    const highWaterMark = fault.chunkBytes ?? 65536;
-    const stream = stop > start ? createReadStream(path, { start, end: stop - 1, highWaterMark }) : [];
-    for await (const chunk of stream) {
-      if (fault.corrupt) chunk[0] ^= 0xff;
-      if (response.destroyed) return;
-      if (!response.write(chunk))
-        await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
-      if (fault.chunkDelayMs) await sleep(fault.chunkDelayMs);
+    try {
+      await pipeline(piecesOf(path, start, stop, fault), response, { end: false });
+    } catch {
+      return; // the client has gone
     }
     if (fault.hang) return;
     // A cut connection, not a clean end: the client must notice by itself.
     if (stop < end && !fault.chunked) response.destroy();
     else response.end();
+  }
+}
+
+/** The bytes `start` up to `stop` of a file, as a fault wants them. */
+async function* piecesOf(path, start, stop, fault) {
+  if (stop <= start) return;
+  const pieces = createReadStream(path, { start, end: stop - 1, highWaterMark: fault.chunkBytes ?? 65536 });
+  for await (const piece of pieces) {
+    if (fault.corrupt) piece[0] ^= 0xff;
+    yield piece;
+    if (fault.chunkDelayMs) await sleep(fault.chunkDelayMs);
   }
 }
 

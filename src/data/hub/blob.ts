@@ -56,7 +56,15 @@ async function downloadVerified(request: BlobRequest): Promise<void> {
   const { cache, file, http, subject } = request;
   const partial = `${cache.blob(file.etag)}.incomplete`;
   for (let round = 0; ; round++) {
-    await withRetries(http.settings.retry, http.context, (progressed) => receive(request, partial, progressed));
+    let most = 0;
+    await withRetries(http.settings.retry, http.context, (progressed) =>
+      receive(request, partial, (have) => {
+        request.onBytes(have);
+        // Only bytes beyond what was ever there count, or a file shorter than listed would be fetched for ever.
+        if (have > most) progressed();
+        most = Math.max(most, have);
+      }),
+    );
     const hash = await blobHash(partial, file.size, file.etag);
     if (hash === file.etag) break;
     await rm(partial, { force: true });
@@ -68,14 +76,14 @@ async function downloadVerified(request: BlobRequest): Promise<void> {
   await writing(cache.blob(file.etag), () => rename(partial, cache.blob(file.etag)));
 }
 
-/** One try to bring the partial file to its full size. */
-async function receive(request: BlobRequest, partial: string, progressed: () => void): Promise<void> {
+/** One try to bring the partial file to its full size; `onBytes` is told how much of it there is. */
+async function receive(request: BlobRequest, partial: string, onBytes: (have: number) => void): Promise<void> {
   const { http, file, subject, commit } = request;
   const handle = await writing(partial, async () => open(partial, 'a'));
   try {
     let have = (await handle.stat()).size;
     if (have > file.size) have = await cut(handle, partial);
-    request.onBytes(have);
+    onBytes(have);
     if (have === file.size) return;
     checkAborted(http.context.signal);
     const url = resolveUrl(http.settings.endpoint, subject, commit);
@@ -96,8 +104,7 @@ async function receive(request: BlobRequest, partial: string, progressed: () => 
         throw passing(request, `is longer than the ${file.size} bytes listed`);
       }
       await writing(partial, () => handle.writeFile(chunk));
-      request.onBytes(have);
-      progressed();
+      onBytes(have);
     }
     if (have < file.size) throw passing(request, `ended after ${have} of ${file.size} bytes`);
     await writing(partial, () => handle.sync());
