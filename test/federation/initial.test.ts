@@ -2,7 +2,6 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ArchiveTensor } from '../../src/engine/types.js';
 import { flattenAdapter, loadInitialAdapter, plainName } from '../../src/federation/initial.js';
 import { namedTensors } from '../../src/run/artifacts.js';
 import { FAKE_LAYOUT, fakeFace } from '../support/fake-engine.js';
