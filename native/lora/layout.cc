@@ -33,8 +33,11 @@ void check_targets(const Architecture& architecture, const AdapterSpec& spec) {
     fail(ErrorCode::Usage, "target_modules is empty; this model has ", module_names(architecture));
   }
   for (const std::string& target : spec.target_modules) {
-    const bool found = std::any_of(kRoles.begin(), kRoles.end(),
-                                   [&](Role role) { return matches(architecture.module(role, 0), target); });
+    bool found = false;
+    for (int64_t layer = 0; layer < architecture.layers && !found; ++layer) {
+      found = std::any_of(kRoles.begin(), kRoles.end(),
+                          [&](Role role) { return matches(architecture.module(role, layer), target); });
+    }
     if (!found) {
       fail(ErrorCode::Usage, "target module \"", target, "\" is not in this model; it has ", module_names(architecture));
     }
