@@ -3,12 +3,12 @@ import { PLANNED_SCENARIOS, READY_SCENARIOS, SCENARIOS } from './scenarios.js';
 import { CONFIG_KEYS, GROUPS, isDerived, keyRow } from './schema.js';
 import type { ConfigKey, ConfigValue, Group } from './schema.js';
 
-/** A key's default for people: `20; quickstart 6`. */
+/** A key's default for people: `20; quickstart: 6`. */
 export function defaultText(key: ConfigKey): string {
   const { default: common } = keyRow(key);
   const special = READY_SCENARIOS.flatMap((scenario) => {
     const value = SCENARIOS[scenario].defaults[key];
-    return value === undefined ? [] : [`${scenario} ${valueText(value)}`];
+    return value === undefined ? [] : [`${scenario}: ${valueText(value)}`];
   });
   return [isDerived(common) ? common.text : valueText(common), ...special].join('; ');
 }
@@ -58,5 +58,5 @@ function valueText(value: ConfigValue): string {
 export function helpText(key: ConfigKey): string {
   const { kind, meaning } = keyRow(key);
   const words = kind.words && kind.words.length > 1 ? ` (${kind.words.join(', ')})` : '';
-  return `${meaning}${meaning.includes(kind.words?.[0] ?? '\0') ? '' : words} [default: ${defaultText(key)}]`;
+  return `${meaning}${meaning.includes(kind.words?.[0] ?? '\0') ? '' : words} (default: ${defaultText(key)})`;
 }

@@ -23,7 +23,7 @@ export interface ConfigSources {
   overrides?: readonly string[];
   /** texts of the named flags */
   flags?: Readonly<Partial<Record<ConfigKey, string>>>;
-  /** flags that are not known, spelt as given; reported with the other faults */
+  /** flags and words that the command does not take; reported with the other faults */
   unknownFlags?: readonly string[];
   /** the flags that the command has, for suggestions */
   knownFlags?: readonly string[];
@@ -166,6 +166,7 @@ function unknownKey(key: string): string {
 }
 
 function unknownFlag(flag: string, known: readonly string[]): string {
+  if (!flag.startsWith('-')) return 'is not expected here';
   const key = flag.replace(/^--?/, '').replaceAll('-', '_');
   if (isConfigKey(key)) return `is not a flag of this command; give it as --override ${key}=…`;
   const also = CONFIG_KEYS.filter((name) => known.includes(flagName(name))).flatMap((name) =>
@@ -181,13 +182,13 @@ interface Resolved {
   warnings: readonly string[];
 }
 
-function resolve(collected: Collected, env: NodeJS.ProcessEnv, alsoAllowed: readonly string[]): Resolved {
+function resolve(collected: Collected, env: NodeJS.ProcessEnv, scenarios: readonly string[]): Resolved {
   const faults = [...collected.faults];
   const values = new Map<ConfigKey, unknown>();
   const origins = new Map<ConfigKey, string>();
   const faulty = new Set<ConfigKey>();
   for (const { key, value, origin } of collected.given) {
-    const message = faultOf(key, value, alsoAllowed);
+    const message = faultOf(key, value, scenarios);
     if (message === undefined) {
       values.set(key, value);
     } else {
@@ -196,7 +197,7 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv, alsoAllowed: read
     }
     origins.set(key, origin);
   }
-  const config = withDefaults(values, env, alsoAllowed);
+  const config = withDefaults(values, env, scenarios);
   const sound = RULES.filter((rule) => !rule.keys.some((key) => faulty.has(key)));
   for (const { origin, message } of broken(sound, config, origins)) faults.push({ origin, message });
   throwFaults(faults, HINT);
@@ -210,14 +211,14 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv, alsoAllowed: read
 function withDefaults(
   values: ReadonlyMap<ConfigKey, unknown>,
   env: NodeJS.ProcessEnv,
-  alsoAllowed: readonly string[],
+  scenarios: readonly string[],
 ): CheckedConfig {
   const scenario = (values.get('scenario') ?? keyRow('scenario').default) as KnownScenario;
   const method = (values.get('method') ?? keyRow('method').default) as string;
   const entries = CONFIG_KEYS.map((key) => {
     if (values.has(key)) return [camelName(key), frozen(values.get(key))] as const;
     const value = defaultOf(key, { scenario, method, env });
-    const message = faultOf(key, value, alsoAllowed);
+    const message = faultOf(key, value, scenarios);
     if (message !== undefined) throw new FltacError('INTERNAL', `the default of ${key}: ${message}`);
     return [camelName(key), frozen(value)] as const;
   });
@@ -228,16 +229,16 @@ function frozen(value: unknown): unknown {
   return Array.isArray(value) ? Object.freeze([...(value as unknown[])]) : value;
 }
 
-/** What is wrong with a value, or undefined. */
-function faultOf(key: ConfigKey, value: unknown, alsoAllowed: readonly string[]): string | undefined {
+/** What is wrong with a value, or undefined. `scenarios`: which are allowed besides those that can be trained. */
+function faultOf(key: ConfigKey, value: unknown, scenarios: readonly string[]): string | undefined {
   const { kind } = keyRow(key);
-  if (kind.type.safeParse(value).success) return undefined;
-  if (key === 'scenario' && alsoAllowed.includes(value as string)) return undefined;
-  if (typeof value === 'string' && kind.planned?.includes(value)) {
-    return `${value} is not in this version yet; expected ${kind.expected}`;
-  }
-  const hint = typeof value === 'string' && kind.words ? didYouMean(value, kind.words) : '';
-  return `expected ${kind.expected}, found ${describeValue(value)}${hint}`;
+  const more = key === 'scenario' ? scenarios : [];
+  if (kind.type.safeParse(value).success || more.includes(value as string)) return undefined;
+  const expected = more.length === 0 ? kind.expected : `one of ${more.join(', ')}`;
+  if (typeof value !== 'string') return `expected ${expected}, found ${describeValue(value)}`;
+  if (kind.planned?.includes(value)) return `${value} is not in this version yet; expected ${expected}`;
+  const hint = kind.words ? didYouMean(value, [...kind.words, ...more]) : '';
+  return `expected ${expected}, found ${describeValue(value)}${hint}`;
 }
 
 function broken(

@@ -24,23 +24,22 @@ export const RULES: readonly Rule[] = [
 
 /** Settings without effect are warned of, where the user gave them and not the default. */
 export const WITHOUT_EFFECT: readonly Rule[] = [
-  {
-    keys: ['fedit_steps'],
-    check: ({ method }) => onlyWith(method === 'fedit', 'method fedit', method),
-  },
+  { keys: ['fedit_steps'], check: (config) => onlyWith(config, ['fedit'], { baseline: false }) },
   ...(['kmeans_n_init', 'kmeans_max_iter', 'kmeans_tol'] as const).map((key) => ({
     keys: [key],
-    check: ({ method }: CheckedConfig) => onlyWith(method === 'fltac', 'method fltac', method),
+    check: (config: CheckedConfig) => onlyWith(config, ['fltac'], { baseline: true }),
   })),
-  {
-    keys: ['weights'],
-    check: ({ method }) =>
-      onlyWith(method !== 'local' && method !== 'none', 'a method that averages adapters', `method ${method}`),
-  },
+  { keys: ['weights'], check: (config) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }) },
 ];
 
-function onlyWith(applies: boolean, where: string, found: string): string | undefined {
-  return applies ? undefined : `has no effect: it matters only with ${where}, not with ${found}`;
+/** A message where none of the methods that use a setting runs, as the method or as its baseline. */
+function onlyWith(
+  { method, baselineMethod }: CheckedConfig,
+  users: readonly string[],
+  { baseline }: { baseline: boolean },
+): string | undefined {
+  if (users.includes(method) || (baseline && users.includes(baselineMethod))) return undefined;
+  return `has no effect: it matters only with method ${users.join(', ')}, not with ${method}`;
 }
 
 function checkTasks({ tasks, scenario }: CheckedConfig): string | undefined {

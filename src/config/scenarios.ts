@@ -67,3 +67,6 @@ export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
   },
   custom: { title: "tasks from the user's own files", tasks: [], defaults: {} },
 };
+
+/** Classes of every task of a scenario, and so outputs of the classification head. */
+export const NUM_LABELS: Readonly<Record<ScenarioName, number>> = { quickstart: 2, glue: 2 };

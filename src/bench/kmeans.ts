@@ -1,0 +1,55 @@
+/** How long one K-means over adapters takes. */
+import { kmeans, setThreads } from '../engine/index.js';
+import { Generator } from '../numpy/index.js';
+import { statistics } from './statistics.js';
+import type { Milliseconds } from './statistics.js';
+
+export interface KmeansShape {
+  rows: number;
+  columns: number;
+  k: number;
+  nInit: number;
+  repeat: number;
+  seed: number;
+  /** 0 takes all cores */
+  threads: number;
+}
+
+export interface KmeansReport extends KmeansShape {
+  milliseconds: Milliseconds;
+  inertia: number;
+  iterations: number;
+  /** implementation that ran */
+  path: string;
+}
+
+/**
+ * Clusters made-up data: k normal blobs a distance of 2 apart in each of `columns` directions, unit spread, rows dealt
+ * to the blobs in turn. One untimed run comes first.
+ */
+export async function benchKmeans(shape: KmeansShape, signal: AbortSignal): Promise<KmeansReport> {
+  const { rows, columns, k, nInit, repeat, seed } = shape;
+  if (shape.threads > 0) setThreads(shape.threads);
+  const data = blobs(shape);
+  const cluster = () => kmeans(data, { rows, columns, k, nInit, seed, signal });
+  const { inertia, iterations, path } = await cluster();
+  const times: number[] = [];
+  for (let run = 0; run < repeat; run++) {
+    const started = performance.now();
+    await cluster();
+    times.push(performance.now() - started);
+  }
+  return { ...shape, milliseconds: statistics(times), inertia, iterations, path };
+}
+
+function blobs({ rows, columns, k, seed }: KmeansShape): Float32Array {
+  const random = new Generator(seed);
+  const data = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const centre = 2 * (row % k);
+    for (let column = 0; column < columns; column++) {
+      data[row * columns + column] = centre + random.standardNormal();
+    }
+  }
+  return data;
+}

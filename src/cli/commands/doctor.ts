@@ -1,0 +1,29 @@
+/** `fltac doctor` */
+import type { Command } from 'commander';
+import { ExitCode } from '../../errors.js';
+import type { FormatOptions } from '../arguments.js';
+import { formatOption } from '../arguments.js';
+import { printResult } from '../io.js';
+import type { CommandContext } from '../program.js';
+
+const EXAMPLES = `
+Exit code 1 where a check fails.
+
+Examples:
+  fltac doctor
+  fltac doctor --format json`;
+
+export function addDoctor(program: Command, { io, setExitCode }: CommandContext): void {
+  program
+    .command('doctor')
+    .summary('check what this machine has and lacks')
+    .description('Checks Node, the build tools, libtorch and the native engine, and names the fix of each fault.')
+    .addOption(formatOption())
+    .addHelpText('after', EXAMPLES)
+    .action(async ({ format }: FormatOptions) => {
+      const { formatDoctorReport, isHealthy, runDoctor } = await import('../../doctor/index.js');
+      const report = await runDoctor(io.env);
+      printResult(io, format, report, formatDoctorReport);
+      if (!isHealthy(report)) setExitCode(ExitCode.failed);
+    });
+}

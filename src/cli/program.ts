@@ -1,0 +1,56 @@
+/** The command line's shape: one file a command, put together here. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { addBench } from './commands/bench.js';
+import { addDoctor } from './commands/doctor.js';
+import { addEvaluate } from './commands/evaluate.js';
+import { addParams } from './commands/params.js';
+import { addPartition } from './commands/partition.js';
+import { addTrain } from './commands/train.js';
+import type { Io } from './io.js';
+
+const EXAMPLES = `
+Examples:
+  fltac train                                        the quickstart: offline, about a minute
+  fltac train --config configs/glue_bert.yaml        the published GLUE settings
+  fltac train --scenario glue --method fedit --rounds 5
+  fltac partition --scenario glue                    who holds how many rows of which task
+  fltac doctor                                       what this machine lacks, and how to mend it
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. FLTAC_DEBUG=1 prints stacks of errors.
+Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, OMP_NUM_THREADS, NO_COLOR.`;
+
+/** What a command's file adds to the program. */
+export interface CommandContext {
+  io: Io;
+  /** sets the exit code of a command that ends without an error */
+  setExitCode: (code: number) => void;
+}
+
+/** The whole command line. Commander's own ends (help, version, wrong usage) are thrown as CommanderError. */
+export function buildProgram(io: Io, setExitCode: (code: number) => void): Command {
+  const program = new Command('fltac');
+  program
+    .description(
+      'Federated fine-tuning with LoRA: a low-rank adapter for each task and client, clustered by the server (FL-TAC)',
+    )
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'fltac: ')),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .showSuggestionAfterError()
+    .addHelpText('after', EXAMPLES);
+  const context = { io, setExitCode };
+  for (const add of [addTrain, addEvaluate, addPartition, addParams, addDoctor, addBench]) add(program, context);
+  return program;
+}
+
+function packageVersion(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}

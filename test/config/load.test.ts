@@ -1,0 +1,253 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig, loadPartitionConfig, makeConfig } from '../../src/config/index.js';
+import type { ConfigSources } from '../../src/config/index.js';
+import { CONFIG_KEYS, keyRow } from '../../src/config/schema.js';
+import { READY_SCENARIOS, SCENARIOS } from '../../src/config/scenarios.js';
+import { FltacError } from '../../src/errors.js';
+
+let folder: string;
+beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'fltac-config-'))));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(text: string | Buffer): string {
+  const path = join(folder, 'c.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+/** The message of the USAGE error that loading ends in. */
+function faults(sources: ConfigSources): string {
+  try {
+    loadConfig({ env: {}, ...sources });
+  } catch (error) {
+    expect(error).toBeInstanceOf(FltacError);
+    expect((error as FltacError).code).toBe('USAGE');
+    return (error as FltacError).message;
+  }
+  throw new Error('the configuration was accepted');
+}
+
+const load = (sources: ConfigSources) => loadConfig({ env: {}, ...sources }).config;
+
+describe('precedence', () => {
+  it('is flag, then override, then file, then scenario, then common default', () => {
+    const path = file('scenario: quickstart\nrounds: 3\nlr: 0.1\nseed: 7\n');
+    const config = load({ file: path, overrides: ['lr=0.2', 'seed=8'], flags: { seed: '9' } });
+    expect(config).toMatchObject({ seed: 9, lr: 0.2, rounds: 3, loraRank: 4 });
+    expect(config.nClients).toBe(SCENARIOS.quickstart.defaults['n_clients']);
+    expect(load({ flags: { scenario: 'glue' } }).nClients).toBe(10);
+  });
+
+  it('lets a later override win over an earlier one', () => {
+    expect(load({ overrides: ['rounds=3', 'rounds=4'] }).rounds).toBe(4);
+  });
+
+  it('takes the cache folder from the environment only where the user gives none', () => {
+    const env = { HF_HOME: '/somewhere' };
+    expect(load({ env }).cacheDir).toBe(join('/somewhere', 'hub'));
+    expect(load({ env: { ...env, HF_HUB_CACHE: '/cache' } }).cacheDir).toBe('/cache');
+    expect(load({ env, overrides: ['cache_dir=mine'] }).cacheDir).toBe('mine');
+    expect(load({}).cacheDir).toBe('./hf_cache');
+  });
+
+  it('names the results after scenario and method', () => {
+    expect(load({ flags: { scenario: 'glue', method: 'fedit' } }).outputDir).toBe('results/glue_fedit');
+  });
+});
+
+describe('values', () => {
+  it.each(['5e-4', '.0005', '5.0E-04', '0.0005'])('reads %s as a number in file, override and flag', (text) => {
+    expect(load({ file: file(`lr: ${text}\n`) }).lr).toBe(5e-4);
+    expect(load({ overrides: [`lr=${text}`] }).lr).toBe(5e-4);
+    expect(load({ flags: { lr: text } }).lr).toBe(5e-4);
+  });
+
+  it('keeps text that looks like a number where a key is text', () => {
+    expect(load({ overrides: ['output_dir=2024'], flags: { model_name: '1e3' } })).toMatchObject({
+      outputDir: '2024',
+      modelName: '1e3',
+    });
+  });
+
+  it('reads a list as YAML or with commas', () => {
+    const tasks = ['rte', 'sst2'];
+    expect(load({ overrides: ['scenario=glue', 'tasks=[rte, sst2]'] }).tasks).toEqual(tasks);
+    expect(load({ overrides: ['scenario=glue', 'tasks=rte,sst2'] }).tasks).toEqual(tasks);
+    expect(load({ file: file('scenario: glue\ntasks:\n- rte\n- sst2\n') }).tasks).toEqual(tasks);
+  });
+
+  it('takes the initial adapter as a path, or null for none', () => {
+    expect(load({}).initialAdapter).toBeNull();
+    expect(load({ overrides: ['initial_adapter=a/b'] }).initialAdapter).toBe('a/b');
+    expect(load({ overrides: ['initial_adapter=null'] }).initialAdapter).toBeNull();
+  });
+
+  it('cannot be changed after loading', () => {
+    const config = load({});
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.tasks)).toBe(true);
+  });
+
+  // One value outside each key's range; a key without a row here would go untested.
+  const wrong: Record<string, unknown> = {
+    ...{ scenario: 'clue', model_name: ' ', model_revision: '', method: 'FedIT', baseline_method: 'fltac', tasks: [] },
+    ...{ n_clients: 0, dirichlet_alpha: 0, min_frac: 1, partition_order: 'random', seed: -1 },
+    ...{ rounds: 1.5, local_steps: 0, lr: 0, weight_decay: -1, batch_size: 0, max_len: 3, fedit_steps: 'all' },
+    ...{ lora_rank: 0, lora_alpha: -1, lora_dropout: 1, target_modules: ['a', 'a'], train_head: 'yes' },
+    ...{ initial_adapter: 3, weights: 'equal', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
+    ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: 0 },
+    ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8' },
+  };
+
+  it.each(CONFIG_KEYS)('outside the range of %s is refused, saying what is expected', (key) => {
+    const value = wrong[key];
+    expect(value).toBeDefined();
+    const text = JSON.stringify(value).replace('null', '.nan');
+    expect(faults({ file: file(`${key}: ${text}\n`) })).toContain(`:1: ${key}: expected ${keyRow(key).kind.expected}`);
+  });
+
+  it.each(['.inf', '.nan', '1e999', '"5e-4"', 'null', '[1]', '{a: 1}'])('refuses %s for a number', (text) => {
+    expect(faults({ file: file(`lr: ${text}\n`) })).toContain('lr: expected a number above 0, found');
+  });
+});
+
+describe('faults', () => {
+  it('are all told at once, each with its place', () => {
+    const path = file('# header\n\nn_client: 5\nrounds: many\n\nmethod: fedavg\n3: 4\n');
+    const message = faults({
+      file: path,
+      overrides: ['lr=fast', 'learning_rate=1', 'oops', '=1', 'tasks=[a'],
+      flags: { batch_size: '-4', device: 'gpu' },
+      unknownFlags: ['--rond', '--eval-batch-size'],
+      knownFlags: ['--rounds', '--lr'],
+    });
+    const lines = message.split('\n').map((line) => line.trim());
+    expect(lines[0]).toBe('13 problems:');
+    expect(lines).toContain(`${path}:3: n_client is not a config key; did you mean n_clients?`);
+    expect(lines).toContain(`${path}:4: rounds: expected an integer, 1 or more, found the text "many"`);
+    expect(lines).toContain(
+      `${path}:6: method: expected one of fltac, fedit, local, oracle, none, found the text "fedavg"`,
+    );
+    expect(lines).toContain(`${path}:7: expected a config key, found 3`);
+    expect(lines).toContain('--override lr=fast: expected a number above 0, found the text "fast"');
+    expect(lines).toContain('--override learning_rate=1: learning_rate is not a config key; did you mean lr?');
+    expect(lines).toContain('--override oops: expected key=value, such as lr=5e-4');
+    expect(lines).toContain('--override =1: an empty name is not a config key');
+    expect(message).toMatch(/--override tasks=\[a: expected a list of .*not valid YAML/);
+    expect(lines).toContain('--batch-size: expected an integer, 1 or more, found -4');
+    expect(lines).toContain('--device: expected one of auto, cpu, found the text "gpu"; did you mean cpu?');
+    expect(lines).toContain('--rond: is not a flag of this command; did you mean --rounds?');
+    expect(lines).toContain(
+      '--eval-batch-size: is not a flag of this command; give it as --override eval_batch_size=…',
+    );
+  });
+
+  it('of a losing source are told too', () => {
+    expect(faults({ overrides: ['lr=fast'], flags: { lr: '0.1' } })).toContain('--override lr=fast');
+  });
+
+  it.each([
+    ['scenario', 'dolly'],
+    ['method', 'centralized'],
+    ['device', 'cuda'],
+    ['dtype', 'bfloat16'],
+  ] as const)('say that %s: %s is known but not in this version', (key, value) => {
+    expect(faults({ flags: { [key]: value } })).toContain(`--${key}: ${value} is not in this version yet; expected`);
+  });
+
+  it('name a foreign task and the nearest right one', () => {
+    const message = faults({ overrides: ['scenario=glue', 'tasks=[sst2, rt]'] });
+    expect(message).toContain(
+      'expected tasks of scenario glue (sst2, mrpc, qqp, qnli, rte), found rt; did you mean rte?',
+    );
+  });
+
+  it("hold a known model's limits before anything is downloaded", () => {
+    const sources = { flags: { scenario: 'glue', max_len: '513', lora_rank: '769' } };
+    const message = faults(sources);
+    expect(message).toContain('--max-len: expected at most 512 tokens');
+    expect(message).toContain('--lora-rank: expected a rank of at most 768');
+  });
+
+  it('include misspelt names given from TypeScript', () => {
+    expect(() => makeConfig({ nClient: 3 } as never)).toThrow('nClient: is not a config key; did you mean nClients?');
+    expect(makeConfig({ scenario: 'glue', nClients: 3 }).nClients).toBe(3);
+  });
+});
+
+describe('files', () => {
+  it.each([
+    ['lr: 1\nlr: 2\n', /c\.yaml:2:1: not valid YAML: duplicated mapping key/],
+    ['tasks: [a\n', /c\.yaml:\d+:\d+: not valid YAML/],
+    ['lr: !!js/function x\n', /c\.yaml:1:\d+: not valid YAML: unknown scalar tag/],
+    ['- lr\n', /c\.yaml: expected a mapping of keys to values, found the list \[lr\]/],
+    ['just text\n', /c\.yaml: expected a mapping of keys to values, found the text "just text"/],
+    ['', /c\.yaml: not valid YAML: .*empty/],
+    ['lr: 1\n---\nlr: 2\n', /c\.yaml: not valid YAML: .*single document/],
+  ])('that are not one YAML mapping are refused with their place: %j', (text, message) => {
+    expect(faults({ file: file(text) })).toMatch(message);
+  });
+
+  it('with a bomb of aliases are refused quickly', () => {
+    const levels = Array.from({ length: 40 }, (_, i) => `- &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`);
+    const started = performance.now();
+    expect(faults({ file: file(`tasks:\n- &a0 [x, x]\n${levels.join('\n')}\n`) })).toContain('aliases exceeded');
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+
+  it('above a mebibyte are refused without being parsed', () => {
+    expect(faults({ file: file(Buffer.alloc(1024 * 1024 + 1, '#')) })).toContain(
+      'at most 1048576 bytes, found 1048577',
+    );
+  });
+
+  it('that are missing, or a folder, are named', () => {
+    expect(faults({ file: join(folder, 'none.yaml') })).toMatch(/none\.yaml: the configuration cannot be read: ENOENT/);
+    expect(faults({ file: folder })).toContain(`${folder}: the configuration cannot be read`);
+  });
+
+  it('with a key that JavaScript objects have by nature are not special', () => {
+    expect(faults({ file: file('__proto__: 1\nconstructor: 2\ntoString: 3\n') })).toContain('3 problems');
+  });
+});
+
+describe('warnings', () => {
+  it('tell of a setting without effect, once it differs from the default', () => {
+    const { warnings } = loadConfig({ overrides: ['fedit_steps=full', 'kmeans_tol=1e-4'], env: {} });
+    expect(warnings).toEqual([
+      '--override fedit_steps=full has no effect: it matters only with method fedit, not with fltac',
+    ]);
+    expect(loadConfig({ overrides: ['fedit_steps=full', 'method=fedit'], env: {} }).warnings).toEqual([]);
+  });
+});
+
+describe('scenarios', () => {
+  it.each(READY_SCENARIOS)('%s has defaults that pass the checks and are keys', (scenario) => {
+    expect(load({ flags: { scenario } }).tasks).toEqual(SCENARIOS[scenario].tasks);
+    for (const key of Object.keys(SCENARIOS[scenario].defaults)) expect(CONFIG_KEYS).toContain(key);
+  });
+
+  it('that are only partitioned pass where a partition is asked for', () => {
+    const { config } = loadPartitionConfig({ flags: { scenario: 'dolly' }, env: {} });
+    expect(config.tasks).toHaveLength(8);
+    expect(() => loadPartitionConfig({ flags: { scenario: 'custom' }, env: {} })).toThrow('not in this version yet');
+  });
+
+  it('glue is as published', () => {
+    expect(load({ flags: { scenario: 'glue' } })).toMatchObject({
+      ...{ modelName: 'bert-base-uncased', tasks: ['sst2', 'mrpc', 'qqp', 'qnli', 'rte'], method: 'fltac' },
+      ...{ loraRank: 4, loraAlpha: 16, loraDropout: 0.05, targetModules: ['query', 'value'], trainHead: true },
+      ...{ lr: 5e-4, batchSize: 32, localSteps: 50, rounds: 20, maxLen: 128, weightDecay: 0.01 },
+      ...{ evalEvery: 2, maxEvalBatches: 50, evalBatchSize: 64, nClients: 10, dirichletAlpha: 0.5, minFrac: 0.01 },
+      ...{ seed: 42, outputDir: 'results/glue_fltac', cacheDir: './hf_cache', partitionOrder: 'listed' },
+    });
+  });
+
+  it('configs/glue_bert.yaml says the same as the defaults of glue', () => {
+    const fromFile = load({ file: new URL('../../configs/glue_bert.yaml', import.meta.url).pathname });
+    expect(fromFile).toEqual(load({ flags: { scenario: 'glue' } }));
+  });
+});
