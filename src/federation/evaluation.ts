@@ -5,6 +5,7 @@
 import type { ScenarioTask } from '../data/scenario.js';
 import type { PackedSequences } from '../engine/types.js';
 import { FltacError } from '../errors.js';
+import type { Log, ProgressHandle } from '../run/log.js';
 import type { Bank, Engine } from './engine.js';
 
 /** One client's adapter for one task. */
@@ -52,7 +53,7 @@ export interface EvaluationOptions {
   /** most evaluation rows of a task, from the first */
   limit: number;
   batchSize: number;
-  onProgress?: (done: number, total: number) => void;
+  log: Log;
   signal?: AbortSignal | undefined;
   /** keeps tokens between evaluations of one run */
   cache?: EvaluationCache;
@@ -87,15 +88,21 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
   for (const { task } of pairs) {
     if (!sequences.has(task)) sequences.set(task, await evaluationRows(options, cache, task));
   }
-  const results = await options.engine.evaluate(
-    options.bank,
-    pairs.map((pair) => ({ row: pair.row, sequences: sequences.get(pair.task)! })),
-    {
-      batchSize: options.batchSize,
-      signal: options.signal,
-      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-    },
-  );
+  let bar: ProgressHandle | undefined;
+  const results = await options.engine
+    .evaluate(
+      options.bank,
+      pairs.map((pair) => ({ row: pair.row, sequences: sequences.get(pair.task)! })),
+      {
+        batchSize: options.batchSize,
+        signal: options.signal,
+        onProgress(done, total) {
+          bar ??= options.log.progress('evaluation', total);
+          bar.update(done);
+        },
+      },
+    )
+    .finally(() => bar?.done());
   const scored = pairs.map((pair, i): PairResult => {
     const { labels } = sequences.get(pair.task)!;
     const { logits, loss } = results[i]!;

@@ -191,10 +191,6 @@ export class Federation {
   async evaluate(signal?: AbortSignal): Promise<readonly TaskScore[]> {
     const { engine, tasks, settings, log } = this.#options;
     const limit = settings.maxEvalBatches * settings.evalBatchSize;
-    const bar = log.progress(
-      'evaluation',
-      tasks.reduce((sum, task) => sum + Math.min(limit, task.evalRows), 0),
-    );
     const { scores } = await evaluateHoldings({
       engine,
       bank: this.#bank,
@@ -204,8 +200,8 @@ export class Federation {
       batchSize: settings.evalBatchSize,
       cache: this.#cache,
       signal,
-      onProgress: (done) => bar.update(done),
-    }).finally(() => bar.done());
+      log,
+    });
     return scores;
   }
 

@@ -127,8 +127,6 @@ async function evaluateSaved(
     const holdings = holdingsOf(plan, saved.labels, (_, label) => clusters.indexOf(label));
     const limit = config.maxEvalBatches * config.evalBatchSize;
     const kept = holdings.filter((holding) => wanted.has(holding.task));
-    const total = [...wanted].reduce((sum, task) => sum + Math.min(limit, scenario.tasks[task]!.evalRows), 0);
-    const bar = context.log.progress(`evaluation of round ${saved.round}`, total);
     return await evaluateHoldings({
       engine,
       bank,
@@ -137,8 +135,8 @@ async function evaluateSaved(
       limit,
       batchSize: config.evalBatchSize,
       signal: context.signal,
-      onProgress: (done) => bar.update(done),
-    }).finally(() => bar.done());
+      log: context.log,
+    });
   } finally {
     bank.dispose();
   }

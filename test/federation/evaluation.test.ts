@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { evaluateHoldings, predictionOf, type Holding } from '../../src/federation/evaluation.js';
+import { silentLog } from '../../src/run/log.js';
 import { FAKE_LAYOUT, FakeBank, FakeEngine, target } from '../support/fake-engine.js';
 import { fakeTasks } from '../support/fake-scenario.js';
 
@@ -18,7 +19,7 @@ function setup() {
     return evaluate(of, jobs);
   };
   const run = (holdings: readonly Holding[]) =>
-    evaluateHoldings({ engine, bank, tasks, holdings, limit: 16, batchSize: 8 });
+    evaluateHoldings({ engine, bank, tasks, holdings, limit: 16, batchSize: 8, log: silentLog() });
   return { engine, bank, asked, run };
 }
 

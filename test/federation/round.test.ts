@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FltacError } from '../../src/errors.js';
 import { Federation, type FederationSettings } from '../../src/federation/round.js';
-import type { Log } from '../../src/run/log.js';
+import { silentLog, type Log } from '../../src/run/log.js';
 import { FAKE_LAYOUT, FakeEngine } from '../support/fake-engine.js';
 import { fakeTasks, rowsOfCounts } from '../support/fake-scenario.js';
 
@@ -41,11 +41,7 @@ interface Made {
 function make(changes: Partial<FederationSettings> = {}, counts = COUNTS, cohort = 4): Made {
   const engine = new FakeEngine();
   const warnings: string[] = [];
-  const log: Log = {
-    info: () => undefined,
-    warn: (message) => void warnings.push(message),
-    progress: () => ({ update: () => undefined, done: () => undefined }),
-  };
+  const log: Log = { ...silentLog(), warn: (message) => void warnings.push(message) };
   const federation = Federation.create({
     engine,
     spec: SPEC,
@@ -288,7 +284,7 @@ describe('self-checks', () => {
       rows: rowsOfCounts([[10, 10]]),
       settings: SETTINGS,
       cohort: 1,
-      log: { info: () => undefined, warn: () => undefined, progress: () => ({ update() {}, done() {} }) },
+      log: silentLog(),
     });
     await expect(federation.round(1)).rejects.toMatchObject({ code: 'IO' });
   });

@@ -1,7 +1,7 @@
 /** A run on made-up tasks with the fake engine, in a temporary folder. */
 import { readFile } from 'node:fs/promises';
 import { makeConfig, type RunConfig } from '../../src/config/index.js';
-import type { Log } from '../../src/run/log.js';
+import { silentLog, type Log } from '../../src/run/log.js';
 import type { TrainContext } from '../../src/run/train.js';
 import { FakeEngine, fakeFace } from '../support/fake-engine.js';
 import { fakeTasks, type FakeTask } from '../support/fake-scenario.js';
@@ -27,7 +27,7 @@ export function fakeRun(changes: Partial<TrainContext> = {}): FakeRun {
   const lines: string[] = [];
   const tasks = fakeTasks(TASK_ROWS);
   const note = (message: string) => void lines.push(message);
-  const log: Log = { info: note, warn: note, progress: () => ({ update: () => undefined, done: () => undefined }) };
+  const log: Log = { ...silentLog(), info: note, warn: note };
   const context: TrainContext = {
     log,
     signal: controller.signal,
