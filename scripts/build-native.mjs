@@ -39,8 +39,9 @@ async function provideLibtorch() {
     return choice;
   }
   const installed = await installLibtorch(root, choice, { cuda: facts.cuda, log });
-  log(`libtorch ${installed.version.join('.')} (${installed.cuda ? 'CUDA' : 'CPU'}) installed in ${installed.prefix}`);
-  return installed;
+  const version = installed.version.join('.');
+  log(`libtorch ${version} (${installed.cuda ? 'CUDA' : 'CPU'}) installed in ${installed.prefix}`);
+  return { ...installed, version };
 }
 
 async function main() {
@@ -51,7 +52,9 @@ async function main() {
   const release = await takeLock(join(root, 'build', 'fltac-build.lock'), log);
   try {
     const libtorch = await provideLibtorch();
-    await compile(root, cmakeVariables(root, libtorch, tools, process.env), tools, { tests, env: process.env, log });
+    const variables = cmakeVariables(root, libtorch, tools, process.env);
+    const kind = { version: libtorch.version, cuda: libtorch.cuda };
+    await compile(root, variables, tools, kind, { tests, env: process.env, log });
   } finally {
     release();
   }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { STAMP } from './libtorch.mjs';
 import { run } from './process.mjs';
 
 /** Memory one compiler process takes with libtorch's headers. */
@@ -64,12 +65,19 @@ function readIfThere(path) {
 /**
  * Brings build/cmake up to date with `variables` (skipped when nothing changed: CMake itself notices edited CMake files
  * and new sources) and builds the addon, with `tests` also the native tests' programs.
+ * `libtorch` ({version, cuda}) tells a libtorch that was exchanged in its place.
  * Throws an Error with the end of the output, and the fix where it is known.
  */
-export async function compile(root, variables, tools, { tests, env, log }) {
+export async function compile(root, variables, tools, libtorch, { tests, env, log }) {
   const folder = join(root, 'build', 'cmake');
-  const stampPath = join(folder, 'fltac-configured.json');
-  const stamp = JSON.stringify({ root, generator: tools.generator.name, compiler: tools.compiler, variables });
+  const stampPath = join(root, STAMP);
+  const stamp = JSON.stringify({
+    root,
+    generator: tools.generator.name,
+    compiler: tools.compiler,
+    libtorch,
+    variables,
+  });
   if (readIfThere(stampPath) !== stamp) {
     // A cache made for another compiler, generator, libtorch or place is not to be mixed with this one.
     rmSync(folder, { recursive: true, force: true });

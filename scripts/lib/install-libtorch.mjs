@@ -1,9 +1,12 @@
 // Installs a libtorch into .libtorch/install. Everything is made in .libtorch/partial-<pid> and renamed when it is
 // whole, so an interrupted install leaves nothing that a later build could take for a libtorch.
 import {
+  closeSync,
   createWriteStream,
   existsSync,
   mkdirSync,
+  openSync,
+  readSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -33,6 +36,9 @@ const NEEDED_BYTES = 2.5e9;
 
 /** Pythons torch has wheels for. libtorch itself is the same in all of them, so any will do where ours has none. */
 const WHEEL_PYTHONS = ['3.12', '3.11', '3.13', '3.10', '3.14'];
+
+/** A zip's last record and the longest comment that may follow it. */
+const ZIP_TAIL_BYTES = 22 + 65_535;
 
 const NETWORK_TROUBLE =
   /Retrying \(|NewConnectionError|ConnectTimeout|Temporary failure in name resolution|ProxyError|SSLError/;
@@ -169,6 +175,7 @@ async function completeCudaWheel(partial, python, cuda, log) {
 async function installArchive(partial, source, log) {
   mkdirSync(partial);
   const file = /^https?:/.test(source) ? await download(source, join(partial, 'libtorch.zip'), log) : localFile(source);
+  if (!endsLikeZip(file)) throw new Error(`${source} is no zip file, or only the beginning of one`);
   log(`unpacking ${file} into ${OWN_FOLDER}/`);
   const { status, tail } = await run('cmake', ['-E', 'tar', 'xf', file], { cwd: partial, quiet: true });
   if (status !== 0) throw new Error(`${source} cannot be unpacked; a libtorch zip was expected:\n${tail}`);
@@ -177,6 +184,19 @@ async function installArchive(partial, source, log) {
     throw new Error(`${source} holds no folder libtorch/: LIBTORCH_URL should name PyTorch's C++ archive (a zip)`);
   }
   return 'libtorch';
+}
+
+/** A zip ends with a directory of its contents; a file that was cut off does not (CMake unpacks it without complaint). */
+function endsLikeZip(path) {
+  const size = statSync(path).size;
+  const tail = Buffer.alloc(Math.min(size, ZIP_TAIL_BYTES));
+  const file = openSync(path, 'r');
+  try {
+    readSync(file, tail, 0, tail.length, size - tail.length);
+  } finally {
+    closeSync(file);
+  }
+  return tail.includes(Buffer.from('PK\x05\x06', 'latin1'));
 }
 
 function localFile(source) {

@@ -26,6 +26,8 @@ export interface LibtorchFacts {
   libtorch: TorchCandidate | undefined;
   torchDir: TorchCandidate | undefined;
   own: TorchCandidate | undefined;
+  /** what the build that is there was made with */
+  previous: TorchCandidate | undefined;
   python: PythonFacts | undefined;
 }
 
@@ -40,6 +42,7 @@ export const INSTALL_VERSION: string;
 export const OWN_FOLDER: string;
 export const INSTALL_FOLDER: string;
 export const MANIFEST: string;
+export const STAMP: string;
 export function libraryEnding(platform: string): 'so' | 'dylib';
 export function inspectPrefix(prefix: string, platform?: string): TorchCandidate;
 export function readManifest(folder: string): { source?: string; version?: string; problem?: string };

@@ -21,6 +21,9 @@ const OWN_PLACES = ['install/torch', 'install/libtorch', 'torch', 'libtorch', '.
 
 const VERSION_HEADERS = ['include/torch/headeronly/version.h', 'include/torch/csrc/api/include/torch/version.h'];
 
+/** Written by a configured build beside CMake's cache: the variables it was made with. */
+export const STAMP = join('build', 'cmake', 'fltac-configured.json');
+
 /** File name ending of shared libraries. */
 export const libraryEnding = (platform) => (platform === 'darwin' ? 'dylib' : 'so');
 
@@ -102,6 +105,13 @@ function inspectOwn(root, platform) {
     : undefined;
 }
 
+/** The libtorch of the build that is there, which was named by a variable that may no longer be set. */
+function inspectPrevious(root, platform) {
+  const stamp = readIfThere(join(root, STAMP));
+  const prefix = /"LIBTORCH":"([^"]+)"/.exec(stamp ?? '')?.[1];
+  return prefix === undefined ? undefined : inspectPrefix(prefix, platform);
+}
+
 const PYTHON_PROBE = `
 import importlib.util, sys
 try:
@@ -136,6 +146,7 @@ export function gatherLibtorch(root, env = process.env, platform = process.platf
     libtorch: named(env.LIBTORCH),
     torchDir: named(env.Torch_DIR, '../../..'),
     own: inspectOwn(root, platform),
+    previous: inspectPrevious(root, platform),
     python: undefined,
   };
   // Asking Python takes a moment: only where nothing before it decides.
@@ -181,7 +192,8 @@ function chooseNamed(name, candidate, facts) {
 
 /**
  * What to do about libtorch: `use` a folder, `install` one into .libtorch/, or stop with an `error` that names the fix.
- * Order: LIBTORCH, Torch_DIR, .libtorch/ (from LIBTORCH_URL if that is set), Python's torch, an install.
+ * Order: LIBTORCH, Torch_DIR, .libtorch/ (from LIBTORCH_URL if that is set), Python's torch, the one the
+ * last build used, an install.
  */
 export function chooseLibtorch(facts) {
   if (!['auto', 'on', 'off'].includes(facts.cuda)) {
@@ -202,6 +214,9 @@ export function chooseLibtorch(facts) {
     const problem = unfit(facts.python.torch, facts);
     if (problem === undefined) return use(`${facts.python.command}'s torch`, facts.python.torch, notes);
     notes.push(`passing over ${facts.python.command}'s torch in ${facts.python.torch.prefix}: it ${problem}`);
+  }
+  if (facts.previous && unfit(facts.previous, facts) === undefined) {
+    return use('the last build', facts.previous, notes);
   }
   if (facts.python?.pip) return { kind: 'install', method: 'pip', python: facts.python, notes };
   return { kind: 'error', message: noWayMessage(facts), notes };

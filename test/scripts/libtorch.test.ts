@@ -20,6 +20,7 @@ const nothing: LibtorchFacts = {
   libtorch: undefined,
   torchDir: undefined,
   own: undefined,
+  previous: undefined,
   python: undefined,
 };
 
@@ -40,6 +41,17 @@ describe('the choice of libtorch', () => {
     expect(choose({ ...all, libtorch: undefined })).toMatchObject({ kind: 'use', source: 'Torch_DIR', prefix: '/b' });
     expect(choose({ own: all.own, python: all.python })).toMatchObject({ source: '.libtorch', prefix: '/c' });
     expect(choose({ python: all.python })).toMatchObject({ source: "python3's torch", prefix: '/d' });
+  });
+
+  it('uses what the last build used before it installs another, but not before what is there', () => {
+    const previous = torch('/p');
+    expect(choose({ previous, python: python() })).toMatchObject({
+      kind: 'use',
+      source: 'the last build',
+      prefix: '/p',
+    });
+    expect(choose({ previous, python: python(torch('/d')) })).toMatchObject({ prefix: '/d' });
+    expect(choose({ previous: torch('/p', { problem: 'does not exist' }), python: python() }).kind).toBe('install');
   });
 
   it.each<[number, number, boolean]>([
