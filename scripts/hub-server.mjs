@@ -18,7 +18,7 @@ function fail(message) {
 function parseMounts(values) {
   const mounts = {};
   for (const value of values) {
-    const match = /^((?:models|datasets)\/[^/=]+\/[^/=]+)=(.+)$/.exec(value);
+    const match = /^((?:models|datasets)\/[^/=]+(?:\/[^/=]+)?)=(.+)$/.exec(value);
     if (!match) fail(`--mount wants models/ORG/NAME=DIR or datasets/ORG/NAME=DIR, found ${value}`);
     mounts[match[1]] = resolve(match[2]);
   }
@@ -47,6 +47,9 @@ const mounts = parseMounts(values.mount);
 if (roots.length === 0 && Object.keys(mounts).length === 0) fail('at least one --root or --mount is needed');
 for (const folder of [...roots, ...Object.values(mounts)]) if (!existsSync(folder)) fail(`${folder}: no such folder`);
 
-const server = await startHubServer({ roots, mounts, host: values.host, port: Number(values.port), cdn: values.cdn });
+const port = Number(values.port);
+if (!Number.isInteger(port) || port < 0 || port > 65535)
+  fail(`--port wants a number up to 65535, found ${values.port}`);
+const server = await startHubServer({ roots, mounts, host: values.host, port, cdn: values.cdn });
 console.log(`HF_ENDPOINT=${server.url}`);
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void server.close().then(() => process.exit(0)));

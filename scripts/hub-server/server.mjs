@@ -7,9 +7,10 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Repositories } from './repos.mjs';
 
-const API = /^\/api\/(models|datasets)\/([^/]+\/[^/]+)\/(revision|tree)\/([^/]+)(?:\/(.*))?$/;
-const RESOLVE = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/;
-const CDN = /^\/cdn\/(models|datasets)\/([^/]+\/[^/]+)\/(.+)$/;
+// Ids are "org/name", or "name" for the few old models without an organisation.
+const API = /^\/api\/(models|datasets)\/([^/]+(?:\/[^/]+)?)\/(revision|tree)\/([^/]+)(?:\/(.*))?$/;
+const RESOLVE = /^\/(datasets\/)?([^/]+(?:\/[^/]+)?)\/resolve\/([^/]+)\/(.+)$/;
+const CDN = /^\/cdn\/(models|datasets)\/([^/]+)\/(.+)$/;
 
 function sendJson(response, status, value, headers = {}) {
   const body = Buffer.from(JSON.stringify(value));
@@ -103,16 +104,15 @@ class HubServer {
           fault.headers,
         );
       }
-      const path = decodeURIComponent(url.pathname);
-      if (where === 'cdn') return await this.serveCdn(path, request, response, fault);
-      await this.serveHub(url, path, request, response, fault);
+      if (where === 'cdn') return await this.serveCdn(url.pathname, request, response, fault);
+      await this.serveHub(url, request, response, fault);
     } catch (error) {
       if (response.headersSent) response.destroy();
       else sendError(response, 500, 'ServerError', String(error));
     }
   }
 
-  async serveHub(url, path, request, response, fault) {
+  async serveHub(url, request, response, fault) {
     // The revision may hold an encoded slash (refs%2Fpr%2F1): match before decoding.
     const api = API.exec(url.pathname);
     if (api) {
@@ -140,7 +140,7 @@ class HubServer {
       });
     }
     const resolve = RESOLVE.exec(url.pathname);
-    if (!resolve) return sendError(response, 404, 'NotFound', `no such page: ${path}`);
+    if (!resolve) return sendError(response, 404, 'NotFound', `no such page: ${url.pathname}`);
     const kind = resolve[1] ? 'datasets' : 'models';
     const repo = await this.openRepo(kind, resolve[2], decodeURIComponent(resolve[3]), request, response);
     if (repo) await this.serveResolve(kind, resolve[2], repo, decodeURIComponent(resolve[4]), request, response, fault);
@@ -208,7 +208,7 @@ class HubServer {
     if (this.options.cdn && file.lfs) {
       response.writeHead(302, {
         ...headers,
-        location: `${this.cdnUrl}/cdn/${kind}/${id}/${name}`,
+        location: `${this.cdnUrl}/cdn/${kind}/${encodeURIComponent(id)}/${encodeURIComponent(name)}`,
         'content-length': 0,
       });
       return void response.end();
@@ -218,11 +218,11 @@ class HubServer {
   }
 
   async serveCdn(path, request, response, fault) {
-    const match = CDN.exec(path);
-    const folder = match && this.repositories.folder(match[1], match[2]);
-    const file = folder && (await this.repositories.files(folder)).find((candidate) => candidate.path === match[3]);
+    const [, kind, id, name] = (CDN.exec(path) ?? []).map(decodeURIComponent);
+    const folder = kind && this.repositories.folder(kind, id);
+    const file = folder && (await this.repositories.files(folder)).find((candidate) => candidate.path === name);
     if (!file) return sendError(response, 404, 'NoSuchKey', `no such object: ${path}`);
-    await this.sendFile(join(folder, match[3]), file.size, { etag: '"of-the-cdn"' }, request, response, fault);
+    await this.sendFile(join(folder, name), file.size, { etag: '"of-the-cdn"' }, request, response, fault);
   }
 
   /** Sends a file's bytes, whole or the range asked for, with what the fault does to them. */

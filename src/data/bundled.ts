@@ -31,8 +31,8 @@ export function quickstartFolder(): string {
 }
 
 /** The bundled tasks in listed order, by the manifest. @throws IO where it is missing, FORMAT where it is broken */
-export function bundledTasks(): BundledTask[] {
-  const path = join(quickstartFolder(), 'manifest.json');
+export function bundledTasks(folder = quickstartFolder()): BundledTask[] {
+  const path = join(folder, 'manifest.json');
   const manifest = Manifest.safeParse(readJson(path));
   if (!manifest.success)
     throw new FltacError(

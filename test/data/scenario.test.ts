@@ -14,7 +14,7 @@ const pairs = JSON.parse(readFileSync(dataFixture('pairs.json'), 'utf8')) as { l
 const rows = readFileSync(dataFixture('pairs.parquet'));
 
 async function loadGlue(options: Partial<RunConfig>, model = MODEL, log = keptLog()): Promise<Scenario> {
-  const config = makeConfig({ scenario: 'glue', maxLen: 16, cacheDir: temporaryFolder(), ...options });
+  const config = { ...makeConfig({ scenario: 'glue' }), maxLen: 16, cacheDir: temporaryFolder(), ...options };
   return loadScenario(config, model, { log });
 }
 
@@ -83,7 +83,7 @@ describe('the glue scenario', () => {
   });
 
   it('refuses a set of shards that is not whole', async () => {
-    const { [`${GLUE}/rte/train-00001-of-00002.parquet`]: _, ...fewer } = files;
+    const fewer = Object.fromEntries(Object.entries(files).filter(([name]) => !name.includes('train-00001')));
     vi.stubEnv('HF_ENDPOINT', (await hubOf(fewer)).url);
     await expect(loadGlue({ tasks: ['rte'] })).rejects.toThrow(/expected 2 file\(s\) rte\/train-\*\.parquet, found 1/);
   });
@@ -93,7 +93,9 @@ describe('the glue scenario', () => {
     await expect(loadGlue({ tasks: ['qqp'] })).rejects.toThrow(
       'dataset nyu-mll/glue has no qqp at revision main (404)',
     );
-    await expect(loadGlue({ tasks: ['cola'] })).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(loadGlue({ tasks: ['cola'] })).rejects.toThrow(
+      'glue has the tasks sst2, mrpc, qqp, qnli, rte, found cola',
+    );
   });
 
   it('refuses unlabelled rows, naming file and row', async () => {

@@ -74,6 +74,18 @@ describe('the cache', () => {
     expect(contentRequests(server)).toEqual([expect.stringMatching(/^\/datasets\/made-up\/rows\/resolve\//)]);
   });
 
+  it('has a place for old models without an organisation', async () => {
+    const server = await hubOf({ 'models/old-model/model.safetensors': 'w' }, { cdn: true });
+    const settings = settingsFor(server);
+    const repo = { type: 'model', id: 'old-model' } as const;
+    const folder = await withSnapshot(repo, 'main', settings, { log: keptLog() }, async (snapshot) => {
+      await snapshot.fetch(await snapshot.list());
+      return snapshot.folder;
+    });
+    expect(folder).toContain('/models--old-model/snapshots/');
+    expect(readFileSync(join(folder, 'model.safetensors'), 'utf8')).toBe('w');
+  });
+
   it('makes a second download ask for no content', async () => {
     const server = await hubOf(FILES);
     const settings = settingsFor(server);
