@@ -8,8 +8,11 @@
         {
           "action_name": "cmake_build",
           "message": "building the native engine with CMake",
-          "inputs": [],
-          "outputs": ["<(PRODUCT_DIR)/always-run-cmake"],
+          "inputs": [
+            "CMakeLists.txt",
+            "<!@(node -p \"require('fs').readdirSync('native',{recursive:true}).filter(f=>/[.](cc|h|cu|cuh|hpp)$/.test(f)).map(f=>'native/'+f).join(' ')\")",
+          ],
+          "outputs": ["<(PRODUCT_DIR)/fltac.node"],
           "action": ["node", "<(module_root_dir)/scripts/build-native.mjs"],
         }
       ],
