@@ -48,10 +48,8 @@ interface Given {
   origin: string;
 }
 
-interface Collected {
-  given: Given[];
-  faults: Fault[];
-}
+/** All that the user gave, in order; what cannot be a value is a fault already. */
+type Collected = (Given | Fault)[];
 
 const HINT = 'All keys: docs/configuration.md; the flags: fltac <command> --help';
 
@@ -69,12 +67,11 @@ export function loadPartitionConfig(sources: ConfigSources): { config: Partition
 /** A configuration from TypeScript values: `makeConfig({ scenario: 'glue', nClients: 3 })`. @throws USAGE */
 export function makeConfig(values: Partial<RunConfig>, env: NodeJS.ProcessEnv = process.env): RunConfig {
   const byCamel = new Map(CONFIG_KEYS.map((key) => [camelName(key) as string, key]));
-  const collected: Collected = { given: [], faults: [] };
-  for (const [name, value] of Object.entries(values)) {
-    const key = byCamel.get(name);
-    if (key !== undefined) collected.given.push({ key, value, origin: name });
-    else collected.faults.push({ origin: name, message: `is not a config key${didYouMean(name, byCamel.keys())}` });
-  }
+  const collected = Object.entries(values).map(([origin, value]): Given | Fault => {
+    const key = byCamel.get(origin);
+    if (key !== undefined) return { key, value, origin };
+    return { origin, message: `is not a config key${didYouMean(origin, byCamel.keys())}` };
+  });
   return forTraining(resolve(collected, env, [])).config;
 }
 
@@ -84,68 +81,48 @@ function forTraining(resolved: Resolved): LoadedConfig {
 }
 
 function collect(sources: ConfigSources): Collected {
-  const parts = [
-    sources.file === undefined ? undefined : fromFile(sources.file),
-    fromOverrides(sources.overrides ?? []),
-    fromFlags(sources),
-  ].filter((part) => part !== undefined);
-  return { given: parts.flatMap((part) => part.given), faults: parts.flatMap((part) => part.faults) };
+  return [
+    ...(sources.file === undefined ? [] : fromFile(sources.file)),
+    ...(sources.overrides ?? []).map(fromOverride),
+    ...fromFlags(sources),
+  ];
 }
 
 function fromFile(path: string): Collected {
-  const collected: Collected = { given: [], faults: [] };
-  for (const { key, value, line } of readYamlFile(path)) {
-    const place = `${path}:${line}`;
-    if (typeof key !== 'string') {
-      collected.faults.push({ origin: place, message: `expected a config key, found ${describeValue(key)}` });
-    } else if (isConfigKey(key)) {
-      collected.given.push({ key, value, origin: `${place}: ${key}` });
-    } else {
-      collected.faults.push({ origin: place, message: unknownKey(key) });
-    }
-  }
-  return collected;
+  return readYamlFile(path).map(({ key, value, line }) => {
+    const origin = `${path}:${line}`;
+    if (typeof key !== 'string') return { origin, message: `expected a config key, found ${describeValue(key)}` };
+    return isConfigKey(key) ? { key, value, origin: `${origin}: ${key}` } : { origin, message: unknownKey(key) };
+  });
 }
 
-function fromOverrides(overrides: readonly string[]): Collected {
-  const collected: Collected = { given: [], faults: [] };
-  for (const override of overrides) {
-    const origin = `--override ${override}`;
-    const cut = override.indexOf('=');
-    const key = override.slice(0, Math.max(cut, 0)).trim();
-    if (cut < 0) {
-      collected.faults.push({ origin, message: 'expected key=value, such as lr=5e-4' });
-    } else if (!isConfigKey(key)) {
-      collected.faults.push({ origin, message: unknownKey(key) });
-    } else {
-      read(collected, key, origin, () => readOverride(keyRow(key).kind, override.slice(cut + 1), origin));
-    }
-  }
-  return collected;
+function fromOverride(override: string): Given | Fault {
+  const origin = `--override ${override}`;
+  const cut = override.indexOf('=');
+  const key = override.slice(0, Math.max(cut, 0)).trim();
+  if (cut < 0) return { origin, message: 'expected key=value, such as lr=5e-4' };
+  if (!isConfigKey(key)) return { origin, message: unknownKey(key) };
+  return read(key, origin, () => readOverride(keyRow(key).kind, override.slice(cut + 1), origin));
 }
 
 function fromFlags({ flags = {}, unknownFlags = [], knownFlags = [] }: ConfigSources): Collected {
-  const collected: Collected = { given: [], faults: [] };
-  for (const flag of unknownFlags) {
-    collected.faults.push({ origin: flag, message: unknownFlag(flag, knownFlags) });
-  }
-  for (const key of CONFIG_KEYS) {
+  const unknown = unknownFlags.map((flag) => ({ origin: flag, message: unknownFlag(flag, knownFlags) }));
+  const given = CONFIG_KEYS.flatMap((key) => {
     const text = flags[key];
-    const { kind } = keyRow(key);
     const origin = flagName(key);
-    if (text === undefined) continue;
-    read(collected, key, origin, () => (kind.reading === 'text' ? text : parseYamlValue(text, origin)));
-  }
-  return collected;
+    if (text === undefined) return [];
+    return [read(key, origin, () => (keyRow(key).kind.reading === 'text' ? text : parseYamlValue(text, origin)))];
+  });
+  return [...unknown, ...given];
 }
 
-/** Adds a value that is still to be read, or the fault of reading it. */
-function read(collected: Collected, key: ConfigKey, origin: string, value: () => unknown): void {
+/** A value that is still to be read, or the fault of reading it. */
+function read(key: ConfigKey, origin: string, value: () => unknown): Given | Fault {
   try {
-    collected.given.push({ key, value: value(), origin });
+    return { key, value: value(), origin };
   } catch (error) {
     if (!(error instanceof FltacError)) throw error;
-    collected.faults.push({ origin, message: `expected ${keyRow(key).kind.expected}; ${error.message}` });
+    return { origin, message: `expected ${keyRow(key).kind.expected}; ${error.message}` };
   }
 }
 
@@ -183,11 +160,16 @@ interface Resolved {
 }
 
 function resolve(collected: Collected, env: NodeJS.ProcessEnv, scenarios: readonly string[]): Resolved {
-  const faults = [...collected.faults];
+  const faults: Fault[] = [];
   const values = new Map<ConfigKey, unknown>();
   const origins = new Map<ConfigKey, string>();
   const faulty = new Set<ConfigKey>();
-  for (const { key, value, origin } of collected.given) {
+  for (const item of collected) {
+    if (!('key' in item)) {
+      faults.push(item);
+      continue;
+    }
+    const { key, value, origin } = item;
     const message = faultOf(key, value, scenarios);
     if (message === undefined) {
       values.set(key, value);

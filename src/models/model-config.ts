@@ -35,6 +35,11 @@ export async function readModelConfig(
   if (preset) return { text: JSON.stringify(preset), source: `the built-in shapes of ${name}` };
   const repo = { type: 'model', id: name } as const;
   return withSnapshot(repo, config.modelRevision, hubSettings(config.cacheDir), context, async (snapshot) => {
+    const listed = await snapshot.list();
+    if (!listed.includes('config.json')) {
+      const what = `model ${name} at revision ${config.modelRevision}`;
+      throw new FltacError('NETWORK', `${what} has no config.json: fltac needs a transformers model`);
+    }
     await snapshot.fetch(['config.json']);
     const file = join(snapshot.folder, 'config.json');
     return { text: await readFile(file, 'utf8'), source: file };

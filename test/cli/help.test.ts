@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { defaultText } from '../../src/config/docs.js';
+import { CONFIG_KEYS, keyRow } from '../../src/config/schema.js';
+import { run } from './support.js';
+
+/** Text without line breaks and indents, so that wrapping does not matter. */
+const flat = (text: string) => text.replace(/\s+/g, ' ');
+
+const COMMANDS = [
+  ['train'],
+  ['evaluate'],
+  ['partition'],
+  ['params'],
+  ['doctor'],
+  ['bench', 'kmeans'],
+  ['bench', 'train'],
+];
+
+describe('help', () => {
+  it.each(COMMANDS)('of %s %s goes to stdout with examples to run, and exit code 0', async (...command) => {
+    const { code, stdout, stderr } = await run(...command, '--help');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(new RegExp(`Examples:\n  fltac ${command.join(' ')}`));
+  });
+
+  it('of train lists every flag with its default, and every other key with its own', async () => {
+    const text = flat((await run('train', '--help')).stdout);
+    for (const key of CONFIG_KEYS) {
+      const shown = keyRow(key).flag ? `--${key.replaceAll('_', '-')} <` : ` ${key} (default:`;
+      expect(text).toContain(shown);
+      const after = text.slice(text.indexOf(shown));
+      expect(after.slice(0, 600)).toContain(`(default: ${defaultText(key)})`);
+    }
+  });
+
+  it('has the named flags of the contract', async () => {
+    const text = flat((await run('train', '--help')).stdout);
+    const named =
+      'scenario model_name method n_clients dirichlet_alpha min_frac rounds local_steps lora_rank lora_alpha lora_dropout ' +
+      'lr batch_size max_len eval_every max_eval_batches seed output_dir cache_dir device dtype config override overwrite';
+    for (const name of named.split(' ')) expect(text).toContain(`--${name.replaceAll('_', '-')} `);
+  });
+
+  it('comes on stderr with exit code 2 where no command is given', async () => {
+    const { code, stdout, stderr } = await run();
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain('Usage: fltac');
+  });
+
+  it('has no colours', async () => {
+    const { stdout } = await run('train', '--help');
+    expect(stdout).not.toContain('\u001b');
+  });
+});
