@@ -168,7 +168,8 @@ export async function writePeftDirectory(
     modules_to_save: spec.trainHead ? ['classifier', 'score'] : null,
     peft_type: 'LORA',
     r: spec.rank,
-    revision: base.revision,
+    // null stands for the newest; a local folder has none
+    revision: base.revision === 'local' ? null : base.revision,
     target_modules: spec.targetModules,
     // Without a task type PEFT leaves an untrained head alone instead of asking the file for it.
     task_type: spec.trainHead ? 'SEQ_CLS' : null,

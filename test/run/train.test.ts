@@ -128,6 +128,14 @@ describe('a run', () => {
     ]);
   });
 
+  it('names no revision for a backbone from a local folder', async () => {
+    const run = fakeRun();
+    run.context.parts!.resolveModel = () => Promise.resolve({ folder: 'm', id: './mine', revision: 'local' });
+    await trainRun(fakeConfig(folder, { rounds: 1 }), run.context);
+    const config = JSON.parse(await readFile(inFolder('final/mrpc/adapter_config.json'), 'utf8')) as Row;
+    expect(config['revision']).toBeNull();
+  });
+
   it('is the same twice, times aside', async () => {
     await trainRun(fakeConfig(folder), fakeRun().context);
     await trainRun(fakeConfig(path.join(root, 'again')), fakeRun().context);
