@@ -1,0 +1,139 @@
+#include "model/safetensors.h"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/error.h"
+#include "model/safetensors_header.h"
+
+namespace fltac {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+fs::path file_to_open(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) fail(ErrorCode::Io, path.string(), ": no such file or folder");
+  if (!fs::is_directory(status)) return path;
+  for (const char* name : {kSingle, kIndex}) {
+    if (fs::exists(path / name, error)) return path / name;
+  }
+  fail(ErrorCode::Io, path.string(), ": expected ", kSingle, " or ", kIndex,
+       " in this folder, found neither; weights in other formats must be saved as safetensors first");
+}
+
+json parse_index(const fs::path& path) {
+  const MappedFile file(path.string());
+  if (file.size() > kMaxSafetensorsHeader) {
+    fail(ErrorCode::Format, path.string(), ": offset 0: an index of ", file.size(), " bytes; at most ",
+         kMaxSafetensorsHeader, " are taken");
+  }
+  const auto* text = reinterpret_cast<const char*>(file.bytes().data());
+  try {
+    return json::parse(text, text + file.size());
+  } catch (const json::exception& error) {
+    const auto* parse_error = dynamic_cast<const json::parse_error*>(&error);
+    fail(ErrorCode::Format, path.string(), ": offset ", parse_error == nullptr ? 0 : parse_error->byte,
+         ": the index is not valid JSON: ", error.what());
+  }
+}
+
+// tensor name -> file name. A file name with a folder in it could lead anywhere on the machine.
+StringMap read_index(const fs::path& path) {
+  const json root = parse_index(path);
+  if (!root.is_object() || !root.contains("weight_map") || !root.at("weight_map").is_object()) {
+    fail(ErrorCode::Format, path.string(), ": offset 0: an index must hold an object \"weight_map\"");
+  }
+  StringMap files;
+  for (const auto& [name, value] : root.at("weight_map").items()) {
+    const std::string file = value.is_string() ? value.get<std::string>() : std::string();
+    if (file.empty() || file == "." || file == ".." ||
+        file.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
+      fail(ErrorCode::Format, path.string(), ": offset 0: \"weight_map\" must map \"", name,
+           "\" to the name of a file in the same folder, found ", value);
+    }
+    files.emplace(name, file);
+  }
+  return files;
+}
+
+void add_shard(const std::string& path, TensorEntries& entries, StringMap& metadata) {
+  SafetensorsHeader header = read_safetensors_header(std::make_shared<const MappedFile>(path));
+  for (auto& [name, entry] : header.entries) {
+    const auto [found, added] = entries.emplace(name, std::move(entry));
+    if (!added) {
+      fail(ErrorCode::Format, path, ": offset ", 8, ": tensor \"", name, "\" is in ",
+           found->second.file->path(), " as well");
+    }
+  }
+  metadata.merge(header.metadata);
+}
+
+bool floating(at::ScalarType type) {
+  return type == at::kFloat || type == at::kHalf || type == at::kBFloat16 || type == at::kDouble;
+}
+
+}  // namespace
+
+SafetensorsModel SafetensorsModel::open(const std::string& path) {
+  const fs::path file = file_to_open(path);
+  SafetensorsModel model;
+  model.path_ = file.string();
+  if (file.extension() != ".json") {
+    add_shard(model.path_, model.entries_, model.metadata_);
+    return model;
+  }
+  const StringMap index = read_index(file);
+  std::set<std::string> shards;
+  for (const auto& item : index) shards.insert(item.second);
+  for (const std::string& shard : shards) {
+    add_shard((file.parent_path() / shard).string(), model.entries_, model.metadata_);
+  }
+  for (const auto& [name, shard] : index) {
+    const auto found = model.entries_.find(name);
+    const std::string expected = (file.parent_path() / shard).string();
+    if (found == model.entries_.end() || found->second.file->path() != expected) {
+      fail(ErrorCode::MissingWeight, model.path_, ": names tensor \"", name, "\" in ", shard,
+           ", but that file does not hold it");
+    }
+  }
+  return model;
+}
+
+const TensorEntry& SafetensorsModel::entry(const std::string& name) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) {
+    fail(ErrorCode::MissingWeight, path_, ": expected a tensor \"", name, "\", found none among its ",
+         entries_.size(), " tensors");
+  }
+  return found->second;
+}
+
+at::Tensor SafetensorsModel::load(const std::string& name, at::ScalarType dtype) const {
+  const TensorEntry& tensor = entry(name);
+  const SafetensorsType* type = find_safetensors_type(tensor.dtype);
+  const bool same = type != nullptr && type->scalar == dtype;
+  const bool converts = type != nullptr && type->scalar && floating(*type->scalar) && floating(dtype);
+  if (!same && !converts) {
+    fail(ErrorCode::Unsupported, tensor.file->path(), ": tensor \"", name, "\" is stored as ", tensor.dtype,
+         " and cannot be loaded as ", c10::toString(dtype));
+  }
+  // Copied before anything reads it as numbers: the file need not be aligned.
+  at::Tensor stored = at::empty(tensor.shape, at::TensorOptions().dtype(*type->scalar));
+  if (tensor.end > tensor.begin) {
+    std::memcpy(stored.data_ptr(), tensor.file->bytes().data() + tensor.begin, tensor.end - tensor.begin);
+  }
+  return same ? stored : stored.to(dtype);
+}
+
+}  // namespace fltac
