@@ -280,6 +280,38 @@ describe('an abort signal', () => {
   });
 });
 
+describe('native memory', () => {
+  it('is told to V8, and returns to its start after dispose', async () => {
+    const before = process.memoryUsage().external;
+    const bank = new AdapterBank(backbone, spec, 5000);
+    const grown = process.memoryUsage().external - before;
+    expect(grown).toBeGreaterThanOrEqual(5000 * bank.layout.size * 4);
+    bank.dispose();
+    expect(process.memoryUsage().external - before).toBeLessThan(0.01 * grown);
+    const other = await Backbone.load(folder);
+    expect(other.info.bytes).toBe(other.info.parameters * 4);
+    other.dispose();
+  });
+
+  it('does not grow over hundreds of loads, trainings and evaluations', async () => {
+    const once = async () => {
+      const other = await Backbone.load(folder);
+      const bank = new AdapterBank(other, spec, 2);
+      bank.initialise(0, 1n);
+      bank.copy(0, 1);
+      await train(bank, [job(0, 1, 2), job(1, 2, 2)], { lr: 1e-3, cohort: 2 });
+      await evaluate(bank, [{ row: 0, sequences: sequences(1, [4, 5]) }]);
+      bank.dispose();
+      other.dispose();
+    };
+    for (let i = 0; i < 50; i++) await once();
+    const start = process.memoryUsage.rss();
+    for (let i = 0; i < 200; i++) await once();
+    // A leak of one backbone (50 kB) or bank a turn would show as 10 MB and more; the allocator's own play is below.
+    expect(process.memoryUsage.rss() - start).toBeLessThan(8e6);
+  });
+});
+
 describe('misuse', () => {
   it('of a disposed bank or backbone throws DISPOSED', async () => {
     const other = await Backbone.load(folder);

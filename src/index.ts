@@ -1,0 +1,30 @@
+/**
+ * fltac as a library: the engine (a frozen backbone, a bank of adapters, exact K-means), NumPy's random streams, the
+ * partition, and whole runs as the command line makes them.
+ */
+export { FltacError, ExitCode, exitCodeOf, type ErrorCode } from './errors.js';
+export {
+  AdapterBank,
+  Backbone,
+  adapterLayout,
+  buildInfo,
+  describeArchitecture,
+  evaluate,
+  gradient,
+  kmeans,
+  readArchive,
+  readSafetensors,
+  setThreads,
+  train,
+  writeArchive,
+  writeSafetensors,
+} from './engine/index.js';
+export type * from './engine/types.js';
+export { Generator } from './numpy/index.js';
+export { partitionTasks, type Partition, type PartitionOptions, type TaskSize } from './federation/partition.js';
+export { adjustedRandIndex, clusteringAccuracy } from './federation/scoring.js';
+export { makeConfig, type RunConfig } from './config/index.js';
+export { trainRun, type TrainContext } from './run/train.js';
+export { evaluateRun, type EvaluateOutcome, type EvaluateRunOptions } from './run/evaluate.js';
+export type { TrainOutcome } from './run/outcome.js';
+export { createLog, silentLog, type Log } from './run/log.js';
