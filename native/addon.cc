@@ -25,6 +25,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   };
   add("setErrorClass", entry<set_error_class>);
   add("buildInfo", entry<build_info>);
+  add("memoryHeld", entry<memory_held>);
   add("setThreads", entry<set_threads>);
   add("describeArchitecture", entry<describe_architecture>);
   add("adapterLayout", entry<adapter_layout>);

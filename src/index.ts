@@ -12,6 +12,7 @@ export {
   evaluate,
   gradient,
   kmeans,
+  memoryHeld,
   readArchive,
   readSafetensors,
   setThreads,

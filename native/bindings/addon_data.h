@@ -58,6 +58,7 @@ class ComputeThread {
 
 struct AddonData {
   Napi::FunctionReference error_class;
+  int64_t bytes_held = 0;  // of native objects that JavaScript holds, as V8 is told
   std::list<std::unique_ptr<Call>> calls;  // under way; owned and freed on the JavaScript thread
   ComputeThread thread;                    // last member: joined before the calls are freed
 

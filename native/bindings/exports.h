@@ -8,6 +8,7 @@ namespace fltac::bindings {
 // library.cc
 Napi::Value set_error_class(const Napi::CallbackInfo& info);
 Napi::Value build_info(const Napi::CallbackInfo& info);
+Napi::Value memory_held(const Napi::CallbackInfo& info);
 Napi::Value set_threads(const Napi::CallbackInfo& info);
 Napi::Value describe_architecture(const Napi::CallbackInfo& info);
 Napi::Value adapter_layout(const Napi::CallbackInfo& info);

@@ -28,7 +28,7 @@ Napi::Value nothing(Napi::Env env, bool&) { return env.Undefined(); }
 Napi::Value read_archive(const Napi::CallbackInfo& info) {
   const std::string path = as_string(info[0], "path");
   return run_async<ArchiveValue>(
-      info.Env(), no_hooks(info.Env()), {}, [path](const Control&) { return fltac::read_archive(path); },
+      info.Env(), no_hooks(info.Env()), {}, [path](const Control&) { return read_pt(path); },
       [](Napi::Env env, ArchiveValue& value) { return archive_to_js(env, value); });
 }
 
@@ -39,7 +39,7 @@ Napi::Value write_archive(const Napi::CallbackInfo& info) {
   return run_async<bool>(
       info.Env(), no_hooks(info.Env()), {},
       [path, value](const Control&) {
-        fltac::write_archive(path, *value);
+        write_pt(path, *value);
         return true;
       },
       nothing);

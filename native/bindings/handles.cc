@@ -1,5 +1,7 @@
 #include "bindings/handles.h"
 
+#include "bindings/addon_data.h"
+
 namespace fltac::bindings {
 
 void Handle::dispose(Napi::Env env) {
@@ -11,6 +13,7 @@ void Handle::dispose(Napi::Env env) {
 
 void Handle::count_memory(Napi::Env env, int64_t bytes) {
   Napi::MemoryManagement::AdjustExternalMemory(env, bytes - bytes_);
+  if (auto* addon = env.GetInstanceData<AddonData>()) addon->bytes_held += bytes - bytes_;
   bytes_ = bytes;
 }
 

@@ -31,6 +31,11 @@ Napi::Value build_info(const Napi::CallbackInfo& info) {
   return object;
 }
 
+// () => bytes of the native objects that are not disposed
+Napi::Value memory_held(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(AddonData::of(info.Env()).bytes_held));
+}
+
 // (count): threads of the calls to come.
 Napi::Value set_threads(const Napi::CallbackInfo& info) {
   const int64_t threads = as_integer(info[0], "threads");

@@ -36,6 +36,7 @@ export interface BuildInfo {
 
 export interface NativeModule {
   buildInfo(): BuildInfo;
+  memoryHeld(): number;
   setThreads(threads: number): void;
   describeArchitecture(config: string, name: string): ArchitectureInfo;
   adapterLayout(config: string, name: string, spec: AdapterSpec): AdapterLayout;
