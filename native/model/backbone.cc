@@ -125,7 +125,7 @@ std::shared_ptr<const Backbone> Backbone::load(const std::filesystem::path& fold
   const auto backbone = std::shared_ptr<Backbone>(new Backbone());
   backbone->architecture_ = parse_architecture(read_text(config), config.string());
   const Architecture& a = backbone->architecture_;
-  const SafetensorsModel model = SafetensorsModel::open(folder);
+  const SafetensorsModel model = SafetensorsModel::open(folder.string());
   WeightSource source(model, a, folder.string());
 
   backbone->word_embeddings = source.take(a.name(a.family->word_embeddings), {a.vocab, a.hidden});
