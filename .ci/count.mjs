@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 
 const report = readFileSync(process.argv[2], 'utf8');
 if (report === '') {
-  console.log('0 passed, 0 failed, 0 skipped');
   console.error('the tests did not run: what failed before them is above');
+  console.log('0 passed, 0 failed, 0 skipped');
   process.exitCode = 1;
 } else {
   const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(report);
