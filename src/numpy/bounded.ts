@@ -1,3 +1,4 @@
+// Follows NumPy's random/src/distributions/distributions.c (BSD-3-Clause; see THIRD_PARTY_NOTICES.md).
 import type { Pcg64 } from './pcg64.js';
 
 const TWO_32 = 0x100000000;

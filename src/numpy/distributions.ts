@@ -1,7 +1,5 @@
-import { exp } from './libm/exp.js';
-import { log } from './libm/log.js';
-import { log1p } from './libm/log1p.js';
-import { pow } from './libm/pow.js';
+// Follows NumPy's random/src/distributions/distributions.c (BSD-3-Clause; see THIRD_PARTY_NOTICES.md).
+import { exp, log, log1p, pow } from './elementary/index.js';
 import type { Pcg64 } from './pcg64.js';
 import { standardExponential, standardNormal } from './ziggurat.js';
 

@@ -1,3 +1,3 @@
-/** NumPy's random streams, bit for bit. */
+/** NumPy's random streams; see `Generator` for what is equal to the bit. */
 export { Generator } from './generator.js';
 export { pairwiseSum } from './pairwise-sum.js';

@@ -1,3 +1,4 @@
+// Follows NumPy's pairwise summation in _core/src/umath (BSD-3-Clause; see THIRD_PARTY_NOTICES.md).
 /** Above this many values a sum is split in two; below it, eight partial sums run beside each other. */
 const BLOCK = 128;
 const LANES = 8;

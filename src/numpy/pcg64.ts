@@ -1,3 +1,4 @@
+// Follows NumPy's random/src/pcg64 (MIT; see THIRD_PARTY_NOTICES.md).
 import { SeedSequence } from './seed-sequence.js';
 
 const TWO_16 = 0x10000;

@@ -1,3 +1,4 @@
+// Follows NumPy's random/bit_generator.pyx (MIT; see THIRD_PARTY_NOTICES.md).
 import { FltacError } from '../errors.js';
 
 /** Words in the entropy pool: 128 bits. */

@@ -1,5 +1,5 @@
-import { exp } from './libm/exp.js';
-import { log1p } from './libm/log1p.js';
+// Follows NumPy's random/src/distributions/distributions.c (BSD-3-Clause and, from Julia, MIT; see THIRD_PARTY_NOTICES.md).
+import { exp, log1p } from './elementary/index.js';
 import type { Pcg64 } from './pcg64.js';
 import { EXPONENTIAL_F, EXPONENTIAL_K, EXPONENTIAL_R, EXPONENTIAL_W } from './tables/ziggurat-exponential.js';
 import { NORMAL_F, NORMAL_K, NORMAL_R, NORMAL_W } from './tables/ziggurat-normal.js';
