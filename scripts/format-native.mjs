@@ -3,13 +3,12 @@
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import init, { format } from '@wasm-fmt/clang-format';
+import { format } from '@wasm-fmt/clang-format';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const write = process.argv.includes('--write');
 const style = readFileSync(join(root, '.clang-format'), 'utf8');
 
-await init();
 const files = ['native', 'test/native']
   .flatMap((folder) => readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)))
   .filter((name) => /\.(cc|h|cu|cuh)$/.test(name))
