@@ -1,6 +1,6 @@
 // The tools a build needs: which there are, whether they will do, and how to get the missing ones. Shared by
 // scripts/build-native.mjs, which stops before anything else when one is missing, and by `fltac doctor`.
-import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { ask } from './process.mjs';
 
@@ -76,13 +76,26 @@ function findGenerator() {
   return undefined;
 }
 
+/** Whether the packages that a build uses can be found from `root`, in its own node_modules or one above. */
+function havePackages(root) {
+  const require = createRequire(join(root, 'package.json'));
+  try {
+    return ['node-addon-api', 'node-api-headers', 'cmake-js'].every(
+      (name) => require.resolve(`${name}/package.json`) !== '',
+    );
+  } catch (error) {
+    if (error.code === 'MODULE_NOT_FOUND') return false;
+    throw error;
+  }
+}
+
 /** What there is on this machine. `root` is the folder of package.json. */
 export function gatherTools(root, env = process.env) {
   const cmake = ask('cmake', ['--version']);
   return {
     platform: process.platform,
     node: process.versions.node,
-    packages: existsSync(join(root, 'node_modules', 'node-addon-api', 'napi.h')),
+    packages: havePackages(root),
     cmake: cmake === undefined ? undefined : { version: parseVersion(cmake) },
     compiler: findCompiler(env),
     generator: findGenerator(),

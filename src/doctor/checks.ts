@@ -52,9 +52,10 @@ function libtorchCheck({ libtorch, addon }: DoctorFacts): DoctorCheck {
 function addonChecks({ addon, requiredAbi }: DoctorFacts): DoctorCheck[] {
   const name = 'native engine';
   if (addon.state === 'failed') return [check(name, false, addon.reason, BUILD)];
-  const found = `interface ${addon.abiVersion} on libtorch ${addon.libtorch}, ${addon.threads} threads, kernels for ${addon.cpu}`;
+  const built = `interface ${addon.abiVersion} on libtorch ${addon.libtorch}, ${addon.threads} threads, kernels for ${addon.cpu}`;
+  const fits = addon.abiVersion === requiredAbi;
   return [
-    check(name, addon.abiVersion === requiredAbi, `${found} (interface ${requiredAbi} is needed)`, BUILD),
+    check(name, fits, fits ? built : `${built}; interface ${requiredAbi} is needed`, BUILD),
     check('CUDA', true, addon.cuda ? 'available to the engine' : 'not used: this build or machine has none', ''),
   ];
 }
