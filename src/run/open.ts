@@ -92,11 +92,11 @@ function adapterSpec(config: RunConfig, scenario: Scenario): AdapterSpec {
   };
 }
 
-const COHORT_BYTES = 2 ** 30;
+const COHORT_BYTES = 2 ** 29;
 const MOST_AUTO = 8;
 
 /**
- * How many adapters one pass trains. `auto` takes as many as fit in 1 GiB of activations with every sequence at
+ * How many adapters one pass trains. `auto` takes as many as fit in 512 MiB of activations with every sequence at
  * max_len, 1 to 8: a fixed budget, so that the same run takes the same cohorts, and with them the same float rounding,
  * on every machine. A layer keeps about 20 vectors of the hidden size per token for its backward pass.
  */
