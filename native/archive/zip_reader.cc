@@ -81,10 +81,13 @@ class DirectoryReader {
     Directory directory{u32(end + 16), u32(end + 12), u16(end + 10)};
     if (u16(end + 8) != directory.count) bad(end, "the ZIP file is one of several parts");
     uint64_t reached = end;
-    if (directory.offset == zip::kIn64 || directory.size == zip::kIn64 ||
-        directory.count == zip::kIn64Short) {
-      reached = read_end_64(end, directory);
-    }
+    const bool needed =
+        directory.offset == zip::kIn64 || directory.size == zip::kIn64 || directory.count == zip::kIn64Short;
+    // PyTorch writes the 64-bit record whether it is needed or not.
+    const bool located =
+        end >= zip::kEnd64LocatorSize && u32(end - zip::kEnd64LocatorSize) == zip::kEnd64Locator;
+    if (needed && !located) bad(end, "no 64-bit end record where one is needed");
+    if (located) reached = read_end_64(end, directory);
     if (directory.offset > reached || directory.size != reached - directory.offset) {
       bad(end, "the directory is said to take ", directory.size, " bytes from offset ", directory.offset,
           ", which is not what precedes this record");
@@ -94,9 +97,6 @@ class DirectoryReader {
 
   // Replaces the directory by what the 64-bit end record says; the record's offset.
   uint64_t read_end_64(uint64_t end, Directory& directory) const {
-    if (end < zip::kEnd64LocatorSize || u32(end - zip::kEnd64LocatorSize) != zip::kEnd64Locator) {
-      bad(end, "no 64-bit end record where one is needed");
-    }
     const uint64_t at = u64(end - zip::kEnd64LocatorSize + 8);
     if (at > end || end - at != zip::kEnd64Size + zip::kEnd64LocatorSize || u32(at) != zip::kEnd64) {
       bad(end - zip::kEnd64LocatorSize, "no 64-bit end record at offset ", at, ", where it is said to be");
