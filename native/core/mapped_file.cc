@@ -17,7 +17,7 @@ namespace fltac {
 MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   const FileDescriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) fail(ErrorCode::Io, path_, ": cannot be opened for reading: ", std::strerror(errno));
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.get(), &info) != 0)
     fail(ErrorCode::Io, path_, ": cannot be examined: ", std::strerror(errno));
   if (!S_ISREG(info.st_mode)) fail(ErrorCode::Io, path_, ": expected a regular file");
