@@ -79,18 +79,28 @@ def question(rng, attribute, name):
     return pick(rng, FACTS[attribute]["questions"]).format(n=name)
 
 
-def answer(rng, attribute, name):
-    """A statement of one attribute of a subject."""
+def answer(rng, attribute, name, named=False):
+    """A statement of one attribute of a subject; with `named` it says the name instead of "it"."""
     fact = FACTS[attribute]
-    return pick(rng, fact["answers"]).format(n=name, v=pick(rng, fact["values"]), landmark=pick(rng, LANDMARKS))
+    ways = [way for way in fact["answers"] if "{n}" in way or not named]
+    return pick(rng, ways).format(n=name, v=pick(rng, fact["values"]), landmark=pick(rng, LANDMARKS))
 
 
-def interview(rng, domain):
-    """Two questions about one subject for different attributes, each followed by its answer."""
-    name = subject_name(rng, domain)
-    first = pick(rng, list(FACTS))
-    second = pick(rng, [attribute for attribute in FACTS if attribute != first])
-    return [say(rng, attribute, name) for attribute in (first, second) for say in (question, answer)]
+def wrong_answer(rng, asked, name, domain):
+    """A statement that does not answer the question: of another attribute or, one in four, of another subject."""
+    if chance(rng, 0.75):
+        return answer(rng, pick(rng, [attribute for attribute in FACTS if attribute != asked]), name)
+    other = name
+    while other == name:
+        other = subject_name(rng, domain)
+    return answer(rng, asked, other, named=True)
+
+
+def interview(rng, domain, answered):
+    """A question about a subject, and its answer or a statement that does not answer it."""
+    name, asked = subject_name(rng, domain), pick(rng, list(FACTS))
+    said = question(rng, asked, name)
+    return [said, answer(rng, asked, name) if answered else wrong_answer(rng, asked, name, domain)]
 
 
 def talk(rng, domain, polarity, agrees):

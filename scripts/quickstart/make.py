@@ -22,7 +22,7 @@ from vocabulary import build_tokenizer, build_vocabulary, tokenizer_config, writ
 SEED = 0
 TRAIN_ROWS, VALIDATION_ROWS = 800, 300
 HIDDEN, LAYERS, HEADS, POSITIONS = 96, 3, 4, 64
-PRETRAINING = {"steps": 4500, "size": 16, "lr": 2e-3, "limit": POSITIONS, "seed": SEED}
+PRETRAINING = {"steps": 9000, "size": 16, "lr": 2e-3, "limit": POSITIONS, "seed": SEED}
 VOCABULARY_SAMPLE = 30_000
 
 
@@ -85,7 +85,9 @@ def write_model(folder, vocabulary, counts):
     shares = torch.tensor([counts[token] / counts.total() for token in vocabulary])
     pretrain(model, vocabulary, shares, **PRETRAINING, log=lambda line: print(line, flush=True))
     tensors = {f"bert.{name}": value.to(torch.float16).contiguous() for name, value in model.bert.state_dict().items()}
-    save_file(tensors, folder / "model" / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "model" / "model.safetensors"
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)
     fields = ["model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
               "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings",
               "type_vocab_size", "initializer_range", "layer_norm_eps", "pad_token_id"]

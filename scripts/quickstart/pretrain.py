@@ -18,7 +18,7 @@ from grammar import interview, review, talk
 from words import DOMAINS, chance, pick
 
 IGNORED = -100
-LOG_EVERY = 250
+LOG_EVERY = 500
 # words with a larger share of all words count less, by the square root of the ratio
 FREQUENT = 1e-3
 
@@ -40,9 +40,8 @@ def review_passages(rng, broken):
 
 
 def interview_passages(rng, broken):
-    """A question and its answer, or another answer of the same interview."""
-    said = interview(rng, pick(rng, list(DOMAINS)))
-    return said[0], said[3 if broken else 1]
+    """A question and its answer, or a statement that answers another."""
+    return tuple(interview(rng, pick(rng, list(DOMAINS)), not broken))
 
 
 def talk_passages(rng, broken):

@@ -2,8 +2,8 @@
 
 import random
 
-from grammar import answer, neutral_sentence, opinion_sentence, question, subject_name, talk
-from words import CLOSINGS, DOMAINS, FACTS, chance, pick
+from grammar import interview, neutral_sentence, opinion_sentence, subject_name, talk
+from words import CLOSINGS, DOMAINS, chance, pick
 
 PLACES = [domain for domain, row in DOMAINS.items() if row["family"] == "place"]
 WORKS = [domain for domain, row in DOMAINS.items() if row["family"] == "work"]
@@ -31,11 +31,9 @@ def topic_row(rng, label):
 
 
 def answer_row(rng, label):
-    """Does the second text answer the question in the first (1) or speak of another attribute (0)?"""
-    name = subject_name(rng, pick(rng, list(DOMAINS)))
-    asked = pick(rng, list(FACTS))
-    told = asked if label else pick(rng, [attribute for attribute in FACTS if attribute != asked])
-    return {"text": question(rng, asked, name), "text2": answer(rng, told, name)}
+    """Does the second text answer the question in the first (1) or not (0)?"""
+    first, second = interview(rng, pick(rng, list(DOMAINS)), bool(label))
+    return {"text": first, "text2": second}
 
 
 def contradiction_row(rng, label):
@@ -53,20 +51,28 @@ TASKS = [
 ]
 
 
+# share of rows whose label is wrong, in training and validation alike, as careless annotators would have it
+LABEL_NOISE = 0.04
+
+
+def draw_row(rng, make, label):
+    """One labelled row: its text is of the other label with probability LABEL_NOISE."""
+    return {**make(rng, 1 - label if chance(rng, LABEL_NOISE) else label), "label": label}
+
+
 def task_rows(name, make, share, train, validation, seed):
     """(train rows, validation rows): all texts of a task differ, each split has exactly `share` of label 1."""
     rng = random.Random(f"{name}-{seed}")
     seen, splits = set(), []
     for size in (train, validation):
-        labels = [1] * round(size * share)
-        labels += [0] * (size - len(labels))
-        rng_order = sorted(range(size), key=lambda _: rng.random())
+        ones = round(size * share)
+        labels = [1] * ones + [0] * (size - ones)
         rows = []
-        for index in rng_order:
-            row = make(rng, labels[index])
-            while tuple(row.values()) in seen:
-                row = make(rng, labels[index])
-            seen.add(tuple(row.values()))
-            rows.append({**row, "label": labels[index]})
+        for index in sorted(range(size), key=lambda _: rng.random()):
+            row = draw_row(rng, make, labels[index])
+            while (key := (row["text"], row.get("text2"))) in seen:
+                row = draw_row(rng, make, labels[index])
+            seen.add(key)
+            rows.append(row)
         splits.append(rows)
     return splits

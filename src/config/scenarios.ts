@@ -33,9 +33,10 @@ export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
     defaults: {
       model_name: BUNDLED_MODEL,
       n_clients: 6,
+      min_frac: 0.05,
       rounds: 6,
       local_steps: 12,
-      lr: 2e-3,
+      lr: 5e-3,
       batch_size: 16,
       max_len: 64,
       eval_every: 1,
