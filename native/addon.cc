@@ -4,6 +4,7 @@
 #include "bindings/addon_data.h"
 #include "bindings/errors.h"
 #include "bindings/exports.h"
+#include "core/cpu_memory.h"
 
 namespace {
 
@@ -17,6 +18,7 @@ Napi::Value entry(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace fltac::bindings;
+  fltac::use_cached_cpu_memory();
   env.SetInstanceData(new AddonData());
   env.AddCleanupHook([env] { AddonData::of(env).thread.stop(); });
   exports.Set("abiVersion", kAbiVersion);

@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "core/cpu_memory.h"
+
 namespace fltac::bindings {
 
 void ComputeThread::post(Call* call, Napi::ThreadSafeFunction done) {
@@ -39,6 +41,7 @@ void ComputeThread::run() {
       at::set_num_threads(threads);
     }
     item.call->compute();
+    release_cached_cpu_memory();
     // A refusal means that the environment is going down: AddonData frees the call then.
     item.done.BlockingCall(item.call, [](Napi::Env env, Napi::Function, Call* call) {
       if (env != nullptr) call->settle(env);

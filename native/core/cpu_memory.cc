@@ -1,0 +1,113 @@
+#include "core/cpu_memory.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace fltac {
+namespace {
+
+// Smaller buffers are left to the C library, whose heap serves them well.
+constexpr size_t kLarge = size_t{1} << 18;
+// Each buffer's mapped size stands this far before it (0: it is the C library's); as far as tensors are aligned.
+constexpr size_t kMark = 64;
+// A mapping begins with a page for the mark; the buffer follows, so it is page-aligned.
+constexpr size_t kHeader = 4096;
+
+// Sizes are rounded up to eighths of a power of two, so that batches of about one size share buffers.
+size_t rounded(size_t n) {
+  const size_t step = std::bit_floor(n) / 8;
+  return (n + step - 1) / step * step;
+}
+
+class CachedCpuAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t n) override {
+    void* data = n < kLarge ? marked(c10::alloc_cpu(n + kMark), kMark, 0) : take(rounded(n));
+    return {data, data, &give_back, c10::Device(c10::DeviceType::CPU)};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return &give_back; }
+
+  void copy_data(void* to, const void* from, size_t n) const override { std::memcpy(to, from, n); }
+
+  void release() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [size, buffers] : free_) {
+      for (void* data : buffers) unmap(data, size);
+    }
+    free_.clear();
+  }
+
+  static CachedCpuAllocator& instance() {
+    // Never destroyed: tensors of static life may outlast it otherwise.
+    static auto* const allocator = new CachedCpuAllocator();
+    return *allocator;
+  }
+
+ private:
+  static void give_back(void* data) {
+    if (data == nullptr) return;
+    const size_t size = size_of(data);
+    if (size == 0) return c10::free_cpu(static_cast<char*>(data) - kMark);
+    CachedCpuAllocator& self = instance();
+    const std::lock_guard lock(self.mutex_);
+    self.free_[size].push_back(data);
+  }
+
+  // The buffer `offset` bytes into a block, with its mark written.
+  static void* marked(void* block, size_t offset, size_t size) {
+    char* data = static_cast<char*>(block) + offset;
+    std::memcpy(data - kMark, &size, sizeof size);
+    return data;
+  }
+
+  void* take(size_t size) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = free_.find(size);
+      if (found != free_.end() && !found->second.empty()) {
+        void* data = found->second.back();
+        found->second.pop_back();
+        return data;
+      }
+    }
+    void* mapping = mmap(nullptr, size + kHeader, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED) throw std::bad_alloc();
+    return marked(mapping, kHeader, size);
+  }
+
+  static size_t size_of(const void* data) {
+    size_t size = 0;
+    std::memcpy(&size, static_cast<const char*>(data) - kMark, sizeof size);
+    return size;
+  }
+
+  static void unmap(void* data, size_t size) { munmap(static_cast<char*>(data) - kHeader, size + kHeader); }
+
+  std::mutex mutex_;
+  std::map<size_t, std::vector<void*>> free_;  // by rounded size
+};
+
+}  // namespace
+
+void use_cached_cpu_memory() {
+  static const bool done = [] {
+    // Above the default allocator's priority of 0.
+    c10::SetCPUAllocator(&CachedCpuAllocator::instance(), 1);
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
+void release_cached_cpu_memory() { CachedCpuAllocator::instance().release(); }
+
+}  // namespace fltac
