@@ -1,9 +1,9 @@
 """Makes quickstart/: a small pretrained BERT, its tokenizer and four text tasks, all from this folder's grammar.
 
-    python scripts/quickstart/make.py              # writes quickstart/{model,data,manifest.json}; about 10 minutes on one core
+    python scripts/quickstart/make.py              # writes quickstart/{model,data,manifest.json}; about 12 minutes on one core
     python scripts/quickstart/make.py --data-only  # the data alone, and checks that the vocabulary still covers it
 
-Made with Python 3.11, torch 2.13.0, transformers 5.23.0, tokenizers 0.23.3, safetensors 0.8, numpy 2.4. One thread and
+Made with Python 3.11, torch 2.13.0, transformers 5.23.0, tokenizers 0.23.3, safetensors 0.8.0, numpy 2.4.6. One thread and
 fixed seeds: data, vocabulary and tokenizer come out the same anywhere; the weights bit for bit on the same processor type
 and versions, within rounding elsewhere.
 """
