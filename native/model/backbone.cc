@@ -22,6 +22,21 @@ bool ends_with(const std::string& text, const std::string& tail) {
   return text.size() >= tail.size() && text.compare(text.size() - tail.size(), tail.size(), tail) == 0;
 }
 
+// A linear module as in the files: weight [outputs, inputs] and bias [outputs].
+struct Parameters {
+  at::Tensor weight, bias;
+  Linear linear() const { return {weight, bias}; }
+};
+
+Parameters stack(const std::vector<Parameters>& parts) {
+  std::vector<at::Tensor> weights, biases;
+  for (const Parameters& part : parts) {
+    weights.push_back(part.weight);
+    biases.push_back(part.bias);
+  }
+  return {at::cat(weights), at::cat(biases)};
+}
+
 // Takes tensors out of the files by the architecture's names and keeps count of those never asked for.
 class WeightSource {
  public:
@@ -66,7 +81,7 @@ class WeightSource {
     return model_.load(found, at::kFloat);
   }
 
-  Linear linear(const std::string& module, int64_t outputs, int64_t inputs) {
+  Parameters parameters(const std::string& module, int64_t outputs, int64_t inputs) {
     return {take(module + ".weight", {outputs, inputs}), take(module + ".bias", {outputs})};
   }
 
@@ -91,26 +106,31 @@ class WeightSource {
 };
 
 LayerWeights load_layer(WeightSource& source, const Architecture& a, int64_t layer) {
-  const auto linear = [&](Role role) {
+  const auto parameters = [&](Role role) {
     const auto [outputs, inputs] = a.module_shape(role);
-    return source.linear(a.module(role, layer), outputs, inputs);
+    return source.parameters(a.module(role, layer), outputs, inputs);
   };
-  const Linear q = linear(Role::Query), k = linear(Role::Key), v = linear(Role::Value);
+  const Parameters q = parameters(Role::Query), k = parameters(Role::Key), v = parameters(Role::Value);
   LayerWeights w;
-  w.qkv = {at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias})};
-  w.attention_out = linear(Role::AttentionOut);
+  if (layer == a.layers - 1) {
+    w.query = q.linear();
+    w.key_value = stack({k, v}).linear();
+  } else {
+    w.qkv = stack({q, k, v}).linear();
+  }
+  w.attention_out = parameters(Role::AttentionOut).linear();
   w.attention_norm = source.norm(a.name(a.family->attention_norm, layer), a.hidden);
-  w.mlp_in = linear(Role::MlpIn);
-  w.mlp_out = linear(Role::MlpOut);
+  w.mlp_in = parameters(Role::MlpIn).linear();
+  w.mlp_out = parameters(Role::MlpOut).linear();
   w.mlp_norm = source.norm(a.name(a.family->mlp_norm, layer), a.hidden);
   return w;
 }
 
-Linear load_head(WeightSource& source, const Architecture& a, const std::string& where) {
+Parameters load_head(WeightSource& source, const Architecture& a, const std::string& where) {
   const std::string weight = source.find(std::string(a.family->head) + ".weight");
   const std::string bias = source.find(std::string(a.family->head) + ".bias");
   if (weight.empty() || bias.empty()) return {};
-  Linear head{source.take_any(weight), source.take_any(bias)};
+  Parameters head{source.take_any(weight), source.take_any(bias)};
   if (head.weight.dim() != 2 || head.weight.size(1) != a.hidden || head.bias.dim() != 1 ||
       head.bias.size(0) != head.weight.size(0)) {
     fail(ErrorCode::Shape, where, ": the classification head ", weight, " does not fit the hidden size ", a.hidden);
@@ -133,18 +153,31 @@ std::shared_ptr<const Backbone> Backbone::load(const std::filesystem::path& fold
   backbone->type_embeddings = source.take(a.name(a.family->type_embeddings), {a.types, a.hidden});
   backbone->embedding_norm = source.norm(a.name(a.family->embedding_norm), a.hidden);
   for (int64_t layer = 0; layer < a.layers; ++layer) backbone->layers.push_back(load_layer(source, a, layer));
-  backbone->pooler = source.linear(a.name(a.family->pooler), a.hidden, a.hidden);
-  backbone->head_ = load_head(source, a, folder.string());
+  backbone->pooler = source.parameters(a.name(a.family->pooler), a.hidden, a.hidden).linear();
+  const Parameters head = load_head(source, a, folder.string());
+  backbone->head_weight_ = head.weight;
+  backbone->head_bias_ = head.bias;
   backbone->unused_ = source.left();
-
-  int64_t values = 0;
-  for (const TensorShape& tensor : a.tensors()) {
-    int64_t size = 1;
-    for (const int64_t d : tensor.shape) size *= d;
-    values += size;
-  }
-  backbone->bytes_ = values * static_cast<int64_t>(sizeof(float));
   return backbone;
+}
+
+int64_t Backbone::bytes() const {
+  int64_t total = pooler.bytes();
+  const auto add = [&](const at::Tensor& tensor) { total += static_cast<int64_t>(tensor.nbytes()); };
+  for (const at::Tensor& table : {word_embeddings, position_embeddings, type_embeddings}) add(table);
+  const auto add_norm = [&](const Norm& norm) {
+    add(norm.gain);
+    add(norm.shift);
+  };
+  add_norm(embedding_norm);
+  for (const LayerWeights& w : layers) {
+    for (const Linear* linear : {&w.qkv, &w.query, &w.key_value, &w.attention_out, &w.mlp_in, &w.mlp_out}) {
+      total += linear->bytes();
+    }
+    add_norm(w.attention_norm);
+    add_norm(w.mlp_norm);
+  }
+  return total;
 }
 
 }  // namespace fltac

@@ -9,14 +9,9 @@
 #include <vector>
 
 #include "model/architecture.h"
+#include "model/linear.h"
 
 namespace fltac {
-
-// y = x W^T + b; W is [outputs, inputs] as in the files.
-struct Linear {
-  at::Tensor weight;
-  at::Tensor bias;
-};
 
 struct Norm {
   at::Tensor gain;
@@ -24,7 +19,9 @@ struct Norm {
 };
 
 struct LayerWeights {
-  Linear qkv;  // query, key and value as one product: [3 hidden, hidden]
+  // Query, key and value as one product, outputs [3 hidden]; in the last layer, where few rows ask, as two.
+  Linear qkv;
+  Linear query, key_value;
   Linear attention_out;
   Norm attention_norm;
   Linear mlp_in;
@@ -41,7 +38,8 @@ class Backbone {
   const Architecture& architecture() const { return architecture_; }
   // Tensors of the files that the architecture does not use.
   const std::vector<std::string>& unused() const { return unused_; }
-  int64_t bytes() const { return bytes_; }
+  // Bytes of the weights as they are held.
+  int64_t bytes() const;
 
   at::Tensor word_embeddings, position_embeddings, type_embeddings;
   Norm embedding_norm;
@@ -49,16 +47,15 @@ class Backbone {
   Linear pooler;
 
   // A classification head that the files hold: [labels, hidden] and [labels]; undefined where they hold none.
-  const at::Tensor& head_weight() const { return head_.weight; }
-  const at::Tensor& head_bias() const { return head_.bias; }
+  const at::Tensor& head_weight() const { return head_weight_; }
+  const at::Tensor& head_bias() const { return head_bias_; }
 
  private:
   Backbone() = default;
 
   Architecture architecture_;
-  Linear head_;
+  at::Tensor head_weight_, head_bias_;
   std::vector<std::string> unused_;
-  int64_t bytes_ = 0;
 };
 
 }  // namespace fltac

@@ -18,8 +18,6 @@ const float* const_data(const at::Tensor& t) { return t.const_data_ptr<float>();
 
 at::Tensor buffer(int64_t rows, int64_t columns) { return at::empty({rows, columns}, at::kFloat); }
 
-at::Tensor apply(const Linear& linear, const at::Tensor& x) { return at::addmm(linear.bias, x, linear.weight.t()); }
-
 int64_t lowest_adapted(const AdapterBank& bank) {
   const Architecture& a = bank.backbone().architecture();
   for (int64_t layer = 0; layer < a.layers; ++layer) {
@@ -65,7 +63,7 @@ at::Tensor Pass::forward() {
   at::Tensor hidden = embed();
   for (int64_t layer = 0; layer < architecture_.layers; ++layer) hidden = forward_layer(layer, hidden);
   // BertPooler: tanh(W h_cls + b); the last layer computed no other row.
-  pooled_ = apply(backbone_.pooler, hidden).tanh_();
+  pooled_ = backbone_.pooler.forward(hidden).tanh_();
   features_ = pooled_;
   const DropoutPlan drop = plan(architecture_.head_dropout, kHead, batch_.sequences);
   if (drop.rate.active()) {
@@ -112,10 +110,10 @@ at::Tensor Pass::forward_attention(int64_t layer, LayerTape& tape) {
   const int64_t h = architecture_.hidden;
   if (is_last(layer)) {
     // Only the class tokens ask; every token is still a key and a value.
-    tape.q = at::addmm(w.qkv.bias.narrow(0, 0, h), tape.query_input, w.qkv.weight.narrow(0, 0, h).t());
-    tape.kv = at::addmm(w.qkv.bias.narrow(0, h, 2 * h), tape.input, w.qkv.weight.narrow(0, h, 2 * h).t());
+    tape.q = w.query.forward(tape.query_input);
+    tape.kv = w.key_value.forward(tape.input);
   } else {
-    const at::Tensor qkv = apply(w.qkv, tape.input);
+    const at::Tensor qkv = w.qkv.forward(tape.input);
     tape.q = qkv.narrow(1, 0, h);
     tape.kv = qkv.narrow(1, h, 2 * h);
   }
@@ -131,7 +129,7 @@ at::Tensor Pass::forward_attention(int64_t layer, LayerTape& tape) {
                     {data(tape.q), tape.q.stride(0)}, {data(tape.kv), kv_stride}, {data(tape.kv) + h, kv_stride},
                     {data(tape.context), h}, keeps_tape(layer) ? data(tape.log_sum) : nullptr);
 
-  const at::Tensor out = apply(w.attention_out, tape.context);
+  const at::Tensor out = w.attention_out.forward(tape.context);
   add_lora(layer, Role::AttentionOut, queries, tape.context, out, tape);
   return add_norm(layer, kAttentionOut, w.attention_norm, out, tape.query_input, tape.attention_normed,
                   tape.attention_rstd);
@@ -140,10 +138,10 @@ at::Tensor Pass::forward_attention(int64_t layer, LayerTape& tape) {
 at::Tensor Pass::forward_mlp(int64_t layer, const at::Tensor& input, LayerTape& tape) {
   const LayerWeights& w = backbone_.layers[static_cast<size_t>(layer)];
   const RowSpace& space = query_space(layer);
-  tape.mlp_hidden = apply(w.mlp_in, input);
+  tape.mlp_hidden = w.mlp_in.forward(input);
   add_lora(layer, Role::MlpIn, space, input, tape.mlp_hidden, tape);
   const at::Tensor active = at::gelu(tape.mlp_hidden);
-  const at::Tensor out = apply(w.mlp_out, active);
+  const at::Tensor out = w.mlp_out.forward(active);
   add_lora(layer, Role::MlpOut, space, active, out, tape);
   if (bank_.layout().slot(layer, Role::MlpIn)) tape.attention_output = input;
   if (bank_.layout().slot(layer, Role::MlpOut)) tape.mlp_active = active;
@@ -223,7 +221,7 @@ at::Tensor Pass::backward_head(const at::Tensor& dlogits, GradientSink& sink) {
   if (drop.rate.active()) {
     kernels::dropout(const_data(dfeatures), drop, dfeatures.size(0), width, data(dfeatures));
   }
-  return at::tanh_backward(dfeatures, pooled_).mm(backbone_.pooler.weight);
+  return backbone_.pooler.input_gradient(at::tanh_backward(dfeatures, pooled_));
 }
 
 at::Tensor Pass::backward_layer(int64_t layer, const at::Tensor& doutput, GradientSink& sink) {
@@ -237,10 +235,10 @@ at::Tensor Pass::backward_mlp(int64_t layer, const at::Tensor& doutput, LayerTap
   const RowSpace& space = query_space(layer);
   at::Tensor dinput, dout;
   norm_backward(layer, kMlpOut, w.mlp_norm, doutput, tape.mlp_normed, tape.mlp_rstd, dinput, dout);
-  at::Tensor dactive = dout.mm(w.mlp_out.weight);
+  at::Tensor dactive = w.mlp_out.input_gradient(dout);
   take_lora(layer, Role::MlpOut, space, tape.mlp_active, dout, dactive, tape, sink);
   const at::Tensor dhidden = at::gelu_backward(dactive, tape.mlp_hidden);
-  dinput.addmm_(dhidden, w.mlp_in.weight);
+  dinput.add_(w.mlp_in.input_gradient(dhidden));
   take_lora(layer, Role::MlpIn, space, tape.attention_output, dhidden, dinput, tape, sink);
   return dinput;
 }
@@ -252,7 +250,7 @@ at::Tensor Pass::backward_attention(int64_t layer, const at::Tensor& doutput, La
   at::Tensor dquery_input, dout;
   norm_backward(layer, kAttentionOut, w.attention_norm, doutput, tape.attention_normed, tape.attention_rstd,
                 dquery_input, dout);
-  const at::Tensor dcontext = dout.mm(w.attention_out.weight);
+  const at::Tensor dcontext = w.attention_out.input_gradient(dout);
   take_lora(layer, Role::AttentionOut, queries, tape.context, dout, dcontext, tape, sink);
 
   // As in forward: one buffer for all three where every token asks, so that the input gradient is one product.
@@ -269,10 +267,10 @@ at::Tensor Pass::backward_attention(int64_t layer, const at::Tensor& doutput, La
   const bool needs_input = layer > first_adapted_;
   at::Tensor dinput;
   if (needs_input && last) {
-    dinput = dkv.mm(w.qkv.weight.narrow(0, h, 2 * h));
-    dquery_input.addmm_(dq, w.qkv.weight.narrow(0, 0, h));
+    dinput = w.key_value.input_gradient(dkv);
+    dquery_input.add_(w.query.input_gradient(dq));
   } else if (needs_input) {
-    dinput = dquery_input.addmm_(dqkv, w.qkv.weight);
+    dinput = dquery_input.add_(w.qkv.input_gradient(dqkv));
   }
   const at::Tensor none;
   take_lora(layer, Role::Query, queries, tape.query_input, dq, needs_input ? dquery_input : none, tape, sink);

@@ -285,7 +285,9 @@ describe('native memory', () => {
   it('is counted, once for the backbone whatever the banks, and returns to its start after dispose', async () => {
     const start = memoryHeld();
     const other = await Backbone.load(folder);
-    expect(other.info.bytes).toBe(other.info.parameters * 4);
+    // Linear weights are held in one layout or two, everything else once.
+    expect(other.info.bytes).toBeGreaterThanOrEqual(other.info.parameters * 4);
+    expect(other.info.bytes).toBeLessThanOrEqual(other.info.parameters * 8);
     const banks = [100, 200].map((rows) => new AdapterBank(other, spec, rows));
     const size = banks[0]!.layout.size;
     expect(memoryHeld() - start).toBe(other.info.bytes + 300 * size * 4);

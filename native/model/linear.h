@@ -1,0 +1,32 @@
+// A frozen linear module: the product of an activation with a weight that never changes.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+
+namespace fltac {
+
+// y = x W^T + b with W [outputs, inputs] and b [outputs], float32. Where libtorch has oneDNN, W is laid out once for its
+// kernels, for either direction of the product: on the machine of docs/performance.md they run 1.3 times as fast as the
+// BLAS product of the plain layout, for the price of a second copy.
+class Linear {
+ public:
+  Linear() = default;
+  Linear(const at::Tensor& weight, const at::Tensor& bias);
+
+  // x [rows, inputs] -> [rows, outputs]; x may have any row stride.
+  at::Tensor forward(const at::Tensor& x) const;
+  // dy [rows, outputs] -> dx = dy W [rows, inputs].
+  at::Tensor input_gradient(const at::Tensor& dy) const;
+
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  at::Tensor weight_;              // plain; undefined where the two below hold it
+  at::Tensor packed_, packed_dx_;  // oneDNN's own layouts of W and W^T
+  at::Tensor bias_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace fltac
