@@ -1,4 +1,5 @@
-// What one loaded copy of the addon owns: the error class it throws, the thread it computes on, the calls under way.
+// What one loaded copy of the addon owns: the error class it throws, the thread it computes on, the calls
+// under way.
 #pragma once
 
 #include <napi.h>
@@ -13,8 +14,8 @@
 
 namespace fltac::bindings {
 
-// An asynchronous call. compute() runs on the compute thread and touches no JavaScript value; settle() runs on the
-// JavaScript thread afterwards.
+// An asynchronous call. compute() runs on the compute thread and touches no JavaScript value; settle() runs
+// on the JavaScript thread afterwards.
 class Call {
  public:
   Call() = default;
@@ -25,7 +26,8 @@ class Call {
   virtual void settle(Napi::Env env) = 0;
 };
 
-// One thread for all heavy work: calls run in the order they were made, and OpenMP keeps a single team of threads.
+// One thread for all heavy work: calls run in the order they were made, and OpenMP keeps a single team of
+// threads.
 class ComputeThread {
  public:
   ComputeThread() = default;
@@ -58,7 +60,7 @@ class ComputeThread {
 
 struct AddonData {
   Napi::FunctionReference error_class;
-  int64_t bytes_held = 0;  // of native objects that JavaScript holds, as V8 is told
+  int64_t bytes_held = 0;                  // of native objects that JavaScript holds, as V8 is told
   std::list<std::unique_ptr<Call>> calls;  // under way; owned and freed on the JavaScript thread
   ComputeThread thread;                    // last member: joined before the calls are freed
 

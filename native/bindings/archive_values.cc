@@ -65,7 +65,8 @@ struct ToJs {
   Napi::Value operator()(const at::Tensor& value) const { return tensor_to_js(env, value); }
   Napi::Value operator()(const ArchiveList& value) const {
     const Napi::Array array = Napi::Array::New(env, value.size());
-    for (size_t i = 0; i < value.size(); ++i) array.Set(static_cast<uint32_t>(i), archive_to_js(env, value[i]));
+    for (size_t i = 0; i < value.size(); ++i)
+      array.Set(static_cast<uint32_t>(i), archive_to_js(env, value[i]));
     return array;
   }
   Napi::Value operator()(const ArchiveDict& value) const {
@@ -82,7 +83,8 @@ struct ToJs {
 }  // namespace
 
 ArchiveValue archive_from_js(const Napi::Value& value, int depth) {
-  if (depth > kMaxArchiveDepth) fail(ErrorCode::Usage, "an archive's value is nested deeper than ", kMaxArchiveDepth);
+  if (depth > kMaxArchiveDepth)
+    fail(ErrorCode::Usage, "an archive's value is nested deeper than ", kMaxArchiveDepth);
   if (value.IsNull()) return {};
   if (value.IsBoolean()) return {value.As<Napi::Boolean>().Value()};
   if (value.IsNumber()) return number_from_js(value.As<Napi::Number>().DoubleValue());
@@ -93,7 +95,9 @@ ArchiveValue archive_from_js(const Napi::Value& value, int depth) {
   fail(ErrorCode::Usage, "an archive holds null, booleans, numbers, strings, arrays, Maps and tensors only");
 }
 
-Napi::Value archive_to_js(Napi::Env env, const ArchiveValue& value) { return std::visit(ToJs{env}, value.value); }
+Napi::Value archive_to_js(Napi::Env env, const ArchiveValue& value) {
+  return std::visit(ToJs{env}, value.value);
+}
 
 at::Tensor tensor_from_js(const Napi::Value& value, const std::string& what) {
   const Napi::Object object = as_object(value, what);
@@ -108,7 +112,8 @@ at::Tensor tensor_from_js(const Napi::Value& value, const std::string& what) {
     if (size > length) break;
     size *= shape.back();
   }
-  if (size != length) fail(ErrorCode::Shape, what, ": data has ", length, " values, its shape asks for another number");
+  if (size != length)
+    fail(ErrorCode::Shape, what, ": data has ", length, " values, its shape asks for another number");
   const at::Tensor tensor = at::empty(shape, at::kFloat);
   std::copy_n(data.Data(), data.ElementLength(), tensor.mutable_data_ptr<float>());
   return tensor;

@@ -1,5 +1,5 @@
-// The one template for asynchronous calls: read JavaScript values into a struct, compute without JavaScript, build the
-// result.
+// The one template for asynchronous calls: read JavaScript values into a struct, compute without JavaScript,
+// build the result.
 #pragma once
 
 #include <napi.h>
@@ -46,7 +46,8 @@ class AsyncCall final : public Call {
   using Compute = std::function<Result(const Control&)>;
   using Finish = std::function<Napi::Value(Napi::Env, Result&)>;
 
-  AsyncCall(Napi::Env env, Hooks hooks, std::vector<Napi::ObjectReference> keep, Compute compute, Finish finish)
+  AsyncCall(Napi::Env env, Hooks hooks, std::vector<Napi::ObjectReference> keep, Compute compute,
+            Finish finish)
       : deferred(Napi::Promise::Deferred::New(env)),
         addon_(AddonData::of(env)),
         hooks_(std::move(hooks)),
@@ -91,8 +92,8 @@ class AsyncCall final : public Call {
   std::optional<Failure> failure_;
 };
 
-// Starts `compute` on the compute thread and returns a promise of finish(result). `keep` holds JavaScript objects
-// whose memory compute reads.
+// Starts `compute` on the compute thread and returns a promise of finish(result). `keep` holds JavaScript
+// objects whose memory compute reads.
 template <typename Result>
 Napi::Value run_async(Napi::Env env, Hooks hooks, std::vector<Napi::ObjectReference> keep,
                       std::function<Result(const Control&)> compute,

@@ -1,4 +1,6 @@
 // Exports on adapter banks: rows in and out, averaging, K-means.
+#include "lora/bank.h"
+
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -9,7 +11,6 @@
 #include "bindings/values.h"
 #include "kmeans/average.h"
 #include "kmeans/kmeans.h"
-#include "lora/bank.h"
 
 namespace fltac::bindings {
 namespace {
@@ -39,7 +40,8 @@ Matrix array_matrix(const Napi::Value& data, const Napi::Object& options) {
   const int64_t columns = as_integer(options.Get("columns"), "columns");
   const auto length = static_cast<int64_t>(array.ElementLength());
   if (rows < 1 || columns < 1 || rows > length || rows * columns != length) {
-    fail(ErrorCode::Shape, "data has ", length, " values, expected rows (", rows, ") x columns (", columns, ")");
+    fail(ErrorCode::Shape, "data has ", length, " values, expected rows (", rows, ") x columns (", columns,
+         ")");
   }
   Matrix matrix;
   matrix.columns = columns;
@@ -120,22 +122,23 @@ Napi::Value set_row(const Napi::CallbackInfo& info) {
 Napi::Value copy_row(const Napi::CallbackInfo& info) {
   const AdapterBank& from = idle_bank(info[0], "source bank");
   AdapterBank& to = idle_bank(info[2], "target bank");
-  if (from.layout().size != to.layout().size) fail(ErrorCode::Shape, "the banks hold adapters of different sizes");
+  if (from.layout().size != to.layout().size)
+    fail(ErrorCode::Shape, "the banks hold adapters of different sizes");
   const float* source = from.row(row_of(info[1]));
   float* target = to.row(row_of(info[3]));
   if (source != target) std::copy_n(source, from.layout().size, target);
   return info.Env().Undefined();
 }
 
-// (bank, rows Int32Array, labels Int32Array, weights Float64Array, into bank): row c of `into` becomes the weighted
-// mean of the rows labelled c
+// (bank, rows Int32Array, labels Int32Array, weights Float64Array, into bank): row c of `into` becomes the
+// weighted mean of the rows labelled c
 Napi::Value average(const Napi::CallbackInfo& info) {
   const BankLease bank(info[0], "bank");
-  const auto clusters =
-      std::make_shared<const std::map<int32_t, Cluster>>(gather(*bank, copy_int32(info[1], "rows"),
-                                                                copy_int32(info[2], "labels"), as_float64(info[3], "weights")));
+  const auto clusters = std::make_shared<const std::map<int32_t, Cluster>>(gather(
+      *bank, copy_int32(info[1], "rows"), copy_int32(info[2], "labels"), as_float64(info[3], "weights")));
   const BankLease into(info[4], "target bank");
-  if (bank->layout().size != into->layout().size) fail(ErrorCode::Shape, "the banks hold adapters of different sizes");
+  if (bank->layout().size != into->layout().size)
+    fail(ErrorCode::Shape, "the banks hold adapters of different sizes");
   if (&*bank == &*into) fail(ErrorCode::Usage, "average needs two different banks");
   for (const auto& [label, cluster] : *clusters) into->row(label);
   return run_async<bool>(
@@ -152,11 +155,13 @@ Napi::Value average(const Napi::CallbackInfo& info) {
 // (bank or Float32Array, KmeansOptions & { rows, columns? } & hooks) => Promise<KmeansResult>
 Napi::Value kmeans(const Napi::CallbackInfo& info) {
   const Napi::Object object = as_object(info[1], "options");
-  Matrix matrix = info[0].IsExternal() ? bank_matrix(info[0], object.Get("rows")) : array_matrix(info[0], object);
+  Matrix matrix =
+      info[0].IsExternal() ? bank_matrix(info[0], object.Get("rows")) : array_matrix(info[0], object);
   const KmeansOptions options = read_kmeans_options(object);
   return run_async<KmeansResult>(
       info.Env(), Hooks(info.Env(), object), std::move(matrix.keep),
-      [rows = std::move(matrix.rows), columns = matrix.columns, bank = matrix.bank, options](const Control& control) {
+      [rows = std::move(matrix.rows), columns = matrix.columns, bank = matrix.bank,
+       options](const Control& control) {
         KmeansOptions with_control = options;
         with_control.cancelled = control.cancelled;
         return fltac::kmeans(rows, columns, with_control);

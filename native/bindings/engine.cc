@@ -49,7 +49,8 @@ std::vector<Owned> read_jobs(const Napi::Value& value, Owned (*read)(const Napi:
 template <typename Owned>
 auto views(const std::vector<Owned>& jobs) {
   std::vector<decltype(jobs.front().view())> all;
-  std::transform(jobs.begin(), jobs.end(), std::back_inserter(all), [](const Owned& job) { return job.view(); });
+  std::transform(jobs.begin(), jobs.end(), std::back_inserter(all),
+                 [](const Owned& job) { return job.view(); });
   return all;
 }
 
@@ -94,10 +95,13 @@ Napi::Value train(const Napi::CallbackInfo& info) {
   const TrainOptions options = read_train_options(as_object(info[2], "options"));
   return run_async<Result>(
       info.Env(), Hooks(info.Env(), info[2]), {},
-      [bank, jobs, options](const Control& control) { return fltac::train(*bank, views(*jobs), options, control); },
+      [bank, jobs, options](const Control& control) {
+        return fltac::train(*bank, views(*jobs), options, control);
+      },
       [](Napi::Env env, Result& losses) -> Napi::Value {
         const Napi::Array array = Napi::Array::New(env, losses.size());
-        for (size_t j = 0; j < losses.size(); ++j) array.Set(static_cast<uint32_t>(j), doubles_to_js(env, losses[j]));
+        for (size_t j = 0; j < losses.size(); ++j)
+          array.Set(static_cast<uint32_t>(j), doubles_to_js(env, losses[j]));
         return array;
       });
 }
@@ -123,7 +127,8 @@ Napi::Value evaluate(const Napi::CallbackInfo& info) {
   using Result = std::vector<Evaluation>;
   constexpr int64_t kBatchSize = 64;
   const BankLease bank(info[0], "bank");
-  const auto jobs = std::make_shared<const std::vector<OwnedEvaluateJob>>(read_jobs(info[1], read_evaluate_job));
+  const auto jobs =
+      std::make_shared<const std::vector<OwnedEvaluateJob>>(read_jobs(info[1], read_evaluate_job));
   const int64_t batch_size = integer_or(as_object(info[2], "options"), "batchSize", kBatchSize);
   return run_async<Result>(
       info.Env(), Hooks(info.Env(), info[2]), {},

@@ -10,7 +10,8 @@ namespace fltac::bindings {
 namespace {
 
 bool mentions_memory(const std::string& text) {
-  return text.find("not enough memory") != std::string::npos || text.find("out of memory") != std::string::npos ||
+  return text.find("not enough memory") != std::string::npos ||
+         text.find("out of memory") != std::string::npos ||
          text.find("can't allocate memory") != std::string::npos;
 }
 
@@ -39,8 +40,8 @@ Failure current_failure() {
 Napi::Error to_js(Napi::Env env, const Failure& failure) {
   const AddonData& addon = AddonData::of(env);
   if (addon.error_class.IsEmpty()) return Napi::Error::New(env, failure.message);
-  const Napi::Object error =
-      addon.error_class.New({Napi::String::New(env, code_name(failure.code)), Napi::String::New(env, failure.message)});
+  const Napi::Object error = addon.error_class.New(
+      {Napi::String::New(env, code_name(failure.code)), Napi::String::New(env, failure.message)});
   return {env, error};
 }
 

@@ -61,8 +61,8 @@ Napi::Value read_safetensors(const Napi::CallbackInfo& info) {
       [](Napi::Env env, NamedTensors& tensors) -> Napi::Value {
         const Napi::Array entries = Napi::Array::New(env, tensors.size());
         for (size_t i = 0; i < tensors.size(); ++i) {
-          entries.Set(static_cast<uint32_t>(i),
-                      entry(env, Napi::String::New(env, tensors[i].first), tensor_to_js(env, tensors[i].second)));
+          entries.Set(static_cast<uint32_t>(i), entry(env, Napi::String::New(env, tensors[i].first),
+                                                      tensor_to_js(env, tensors[i].second)));
         }
         return new_map(env, entries);
       });

@@ -35,7 +35,8 @@ Handle& any_handle(const Napi::Value& value, const std::string& what) {
 
 AdapterBank& idle_bank(const Napi::Value& value, const std::string& what) {
   auto& handle = handle_of<BankHandle>(value, what);
-  if (*handle.users > 0) fail(ErrorCode::Usage, what, " is in use by a call that has not ended; await it first");
+  if (*handle.users > 0)
+    fail(ErrorCode::Usage, what, " is in use by a call that has not ended; await it first");
   return *handle.bank;
 }
 

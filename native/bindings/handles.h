@@ -1,5 +1,5 @@
-// Native objects as JavaScript holds them: opaque handles that are checked on every use, freed by dispose or by the
-// garbage collector, and counted in V8's idea of memory.
+// Native objects as JavaScript holds them: opaque handles that are checked on every use, freed by dispose or
+// by the garbage collector, and counted in V8's idea of memory.
 #pragma once
 
 #include <napi.h>
@@ -78,7 +78,8 @@ template <typename T>
 T& handle_of(const Napi::Value& value, const std::string& what) {
   Handle& handle = any_handle(value, what);
   if (handle.disposed()) fail(ErrorCode::Disposed, what, " was used after dispose()");
-  if (handle.kind() != T::kKind) fail(ErrorCode::Usage, what, " must be a ", T::kKind, ", found a ", handle.kind());
+  if (handle.kind() != T::kKind)
+    fail(ErrorCode::Usage, what, " must be a ", T::kKind, ", found a ", handle.kind());
   return static_cast<T&>(handle);
 }
 

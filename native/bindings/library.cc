@@ -39,15 +39,16 @@ Napi::Value memory_held(const Napi::CallbackInfo& info) {
 // (count): threads of the calls to come.
 Napi::Value set_threads(const Napi::CallbackInfo& info) {
   const int64_t threads = as_integer(info[0], "threads");
-  if (threads < 1 || threads > 4096) fail(ErrorCode::Usage, "threads must lie between 1 and 4096, found ", threads);
+  if (threads < 1 || threads > 4096)
+    fail(ErrorCode::Usage, "threads must lie between 1 and 4096, found ", threads);
   AddonData::of(info.Env()).thread.set_threads(static_cast<int>(threads));
   return info.Env().Undefined();
 }
 
 // (config.json text, name for errors) => ArchitectureInfo
 Napi::Value describe_architecture(const Napi::CallbackInfo& info) {
-  return architecture_to_js(info.Env(),
-                            parse_architecture(as_string(info[0], "config"), as_string(info[1], "config name")));
+  return architecture_to_js(
+      info.Env(), parse_architecture(as_string(info[0], "config"), as_string(info[1], "config name")));
 }
 
 // (config.json text, name for errors, AdapterSpec) => AdapterLayout

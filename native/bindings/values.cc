@@ -39,8 +39,10 @@ const char* type_name(const Napi::Value& value) {
 }
 
 template <typename Array>
-Array typed(const Napi::Value& value, napi_typedarray_type type, const char* expected, const std::string& what) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) wrong(what, expected, value);
+Array typed(const Napi::Value& value, napi_typedarray_type type, const char* expected,
+            const std::string& what) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
+    wrong(what, expected, value);
   return value.As<Array>();
 }
 
@@ -157,7 +159,8 @@ OwnedSequences read_sequences(const Napi::Value& value, const std::string& what)
 
 Napi::Value shape_to_js(Napi::Env env, const std::vector<int64_t>& shape) {
   const Napi::Array array = Napi::Array::New(env, shape.size());
-  for (size_t i = 0; i < shape.size(); ++i) array.Set(static_cast<uint32_t>(i), static_cast<double>(shape[i]));
+  for (size_t i = 0; i < shape.size(); ++i)
+    array.Set(static_cast<uint32_t>(i), static_cast<double>(shape[i]));
   return array;
 }
 

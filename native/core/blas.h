@@ -1,5 +1,5 @@
-// Single-precision matrix product on row-major buffers. libtorch's own BLAS does the work; inside at::parallel_for it
-// runs on the calling thread alone, outside it uses all threads.
+// Single-precision matrix product on row-major buffers. libtorch's own BLAS does the work; inside
+// at::parallel_for it runs on the calling thread alone, outside it uses all threads.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@ extern "C" void sgemm_(const char* transa, const char* transb, const int* m, con
 
 namespace fltac {
 
-// C = alpha op(A) op(B) + beta C with op(A) [m, k], op(B) [k, n], C [m, n]; ld* is the distance between two rows.
+// C = alpha op(A) op(B) + beta C with op(A) [m, k], op(B) [k, n], C [m, n]; ld* is the distance between two
+// rows.
 inline void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
                  int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   // BLAS is column-major: C^T = op(B)^T op(A)^T.

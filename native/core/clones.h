@@ -1,5 +1,5 @@
-// Function multiversioning: one build holds AVX-512, AVX2 and baseline versions of a hot loop, chosen when it is
-// loaded, so that a binary is fast on the machine it runs on without being built for it.
+// Function multiversioning: one build holds AVX-512, AVX2 and baseline versions of a hot loop, chosen when it
+// is loaded, so that a binary is fast on the machine it runs on without being built for it.
 #pragma once
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(FLTAC_NO_CLONES)

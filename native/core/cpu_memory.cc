@@ -17,7 +17,8 @@ namespace {
 
 // Smaller buffers are left to the C library, whose heap serves them well.
 constexpr size_t kLarge = size_t{1} << 18;
-// Each buffer's mapped size stands this far before it (0: it is the C library's); as far as tensors are aligned.
+// Each buffer's mapped size stands this far before it (0: it is the C library's); as far as tensors are
+// aligned.
 constexpr size_t kMark = 64;
 // A mapping begins with a page for the mark; the buffer follows, so it is page-aligned.
 constexpr size_t kHeader = 4096;
@@ -60,7 +61,11 @@ class CachedCpuAllocator final : public c10::Allocator {
     if (size == 0) return c10::free_cpu(static_cast<char*>(data) - kMark);
     CachedCpuAllocator& self = instance();
     const std::lock_guard lock(self.mutex_);
-    self.free_[size].push_back(data);
+    try {
+      self.free_[size].push_back(data);
+    } catch (const std::bad_alloc&) {
+      unmap(data, size);  // a deleter must not throw
+    }
   }
 
   // The buffer `offset` bytes into a block, with its mark written.
@@ -73,10 +78,13 @@ class CachedCpuAllocator final : public c10::Allocator {
   void* take(size_t size) {
     {
       const std::lock_guard lock(mutex_);
-      const auto found = free_.find(size);
-      if (found != free_.end() && !found->second.empty()) {
+      // The smallest that serves, up to twice the size: batches of all sizes then live on one set of buffers.
+      auto found = free_.lower_bound(size);
+      while (found != free_.end() && found->second.empty()) ++found;
+      if (found != free_.end() && found->first <= 2 * size) {
         void* data = found->second.back();
         found->second.pop_back();
+        if (found->second.empty()) free_.erase(found);
         return data;
       }
     }
@@ -94,7 +102,7 @@ class CachedCpuAllocator final : public c10::Allocator {
   static void unmap(void* data, size_t size) { munmap(static_cast<char*>(data) - kHeader, size + kHeader); }
 
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;  // by rounded size
+  std::map<size_t, std::vector<void*>> free_;  // by size
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
-// Where libtorch's CPU tensors live while a call computes. A training step frees and asks for the same large buffers
-// again and again, in sizes that vary with the batch; from the C library's heap they fragment (a run of 8 rounds grew
-// by gigabytes). Here each large buffer is a mapping of its own, kept for reuse until the call ends.
+// Where libtorch's CPU tensors live while a call computes. A training step frees and asks for the same large
+// buffers again and again, in sizes that vary with the batch; from the C library's heap they fragment (a run
+// of 8 rounds grew by gigabytes). Here each large buffer is a mapping of its own, kept for reuse until the
+// call ends.
 #pragma once
 
 namespace fltac {

@@ -1,4 +1,5 @@
-// The one error type of the C++ core. bindings/errors.h turns it into JavaScript's FltacError with the same code.
+// The one error type of the C++ core. bindings/errors.h turns it into JavaScript's FltacError with the same
+// code.
 #pragma once
 
 #include <sstream>

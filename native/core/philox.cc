@@ -11,7 +11,8 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kRounds = 10;
 
-// Runs the rounds on 16 counters at once, lane l having the block number first + l; out gets 4 x 16 words of 32 bits.
+// Runs the rounds on 16 counters at once, lane l having the block number first + l; out gets 4 x 16 words of
+// 32 bits.
 FLTAC_CLONES void philox_lanes(uint64_t stream, uint32_t first, uint32_t c1, uint32_t c2, uint32_t c3,
                                uint32_t* out) {
   uint32_t x0[kLanes], x1[kLanes], x2[kLanes], x3[kLanes];

@@ -1,6 +1,6 @@
-// Counter-based random bits (Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
-// A value is a function of (stream, step, site, row, column) alone: it depends neither on what else is in the batch
-// nor on threads, and backward draws the same mask again instead of keeping it.
+// Counter-based random bits (Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+// 2011). A value is a function of (stream, step, site, row, column) alone: it depends neither on what else is
+// in the batch nor on threads, and backward draws the same mask again instead of keeping it.
 #pragma once
 
 #include <cstdint>

@@ -12,14 +12,15 @@
 namespace fltac {
 namespace {
 
-// Random sites of initialise: the tensor's number in the layout; these two for a head, so that a trained and a frozen
-// head of one stream start alike.
+// Random sites of initialise: the tensor's number in the layout; these two for a head, so that a trained and
+// a frozen head of one stream start alike.
 constexpr uint32_t kHeadSite = 0x40000000;
 
 void fill_uniform(uint64_t stream, uint32_t site, double bound, int64_t n, float* out) {
   std::vector<double> u(static_cast<size_t>(n));
   philox_doubles(stream, site, n, u.data());
-  std::transform(u.begin(), u.end(), out, [bound](double x) { return static_cast<float>((2.0 * x - 1.0) * bound); });
+  std::transform(u.begin(), u.end(), out,
+                 [bound](double x) { return static_cast<float>((2.0 * x - 1.0) * bound); });
 }
 
 // Box-Muller.
@@ -33,7 +34,8 @@ void fill_normal(uint64_t stream, uint32_t site, double deviation, int64_t n, fl
   }
 }
 
-void initialise_head(const Backbone& backbone, int64_t num_labels, uint64_t stream, float* weight, float* bias) {
+void initialise_head(const Backbone& backbone, int64_t num_labels, uint64_t stream, float* weight,
+                     float* bias) {
   const int64_t values = num_labels * backbone.architecture().hidden;
   if (backbone.head_weight().defined()) {
     std::copy_n(backbone.head_weight().const_data_ptr<float>(), values, weight);
@@ -47,8 +49,11 @@ void initialise_head(const Backbone& backbone, int64_t num_labels, uint64_t stre
 }  // namespace
 
 AdapterBank::AdapterBank(std::shared_ptr<const Backbone> backbone, AdapterSpec spec, int64_t rows)
-    : backbone_(std::move(backbone)), spec_(std::move(spec)), layout_(make_layout(backbone_->architecture(), spec_)) {
-  if (rows < 1 || rows > 10'000'000) fail(ErrorCode::Usage, "an adapter bank needs 1 or more rows, found ", rows);
+    : backbone_(std::move(backbone)),
+      spec_(std::move(spec)),
+      layout_(make_layout(backbone_->architecture(), spec_)) {
+  if (rows < 1 || rows > 10'000'000)
+    fail(ErrorCode::Usage, "an adapter bank needs 1 or more rows, found ", rows);
   const at::Tensor& head = backbone_->head_weight();
   if (head.defined() && head.size(0) != spec_.num_labels) {
     fail(ErrorCode::Shape, "the model's classification head has ", head.size(0), " labels, the tasks have ",
@@ -78,8 +83,9 @@ const float* AdapterBank::head_weight(int64_t index) const {
 }
 
 const float* AdapterBank::head_bias(int64_t index) const {
-  return spec_.train_head ? row(index) + layout_.head_bias
-                          : frozen_head_.const_data_ptr<float>() + spec_.num_labels * backbone_->architecture().hidden;
+  return spec_.train_head
+             ? row(index) + layout_.head_bias
+             : frozen_head_.const_data_ptr<float>() + spec_.num_labels * backbone_->architecture().hidden;
 }
 
 void AdapterBank::initialise(int64_t index, uint64_t stream) {
@@ -95,7 +101,8 @@ void AdapterBank::initialise(int64_t index, uint64_t stream) {
     }
   }
   if (spec_.train_head) {
-    initialise_head(*backbone_, spec_.num_labels, stream, flat + layout_.head_weight, flat + layout_.head_bias);
+    initialise_head(*backbone_, spec_.num_labels, stream, flat + layout_.head_weight,
+                    flat + layout_.head_bias);
   } else {
     float* weight = frozen_head_.mutable_data_ptr<float>();
     initialise_head(*backbone_, spec_.num_labels, stream, weight,

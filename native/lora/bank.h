@@ -1,4 +1,5 @@
-// Adapters as the rows of one matrix: LoRA factors, AdamW, K-means, averaging and files all see the same memory.
+// Adapters as the rows of one matrix: LoRA factors, AdamW, K-means, averaging and files all see the same
+// memory.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -31,9 +32,9 @@ class AdapterBank {
   const float* head_weight(int64_t index) const;  // [num_labels, hidden]
   const float* head_bias(int64_t index) const;    // [num_labels]
 
-  // PEFT's initial state: A uniform in +-1/sqrt(inputs) (kaiming_uniform_ with a = sqrt(5)), B zero; the head is the
-  // checkpoint's where it has one of this shape, else normal(0, initializer_range) with zero bias, as transformers'.
-  // Draws are named by `stream`. A frozen head is (re)drawn too, for all rows.
+  // PEFT's initial state: A uniform in +-1/sqrt(inputs) (kaiming_uniform_ with a = sqrt(5)), B zero; the head
+  // is the checkpoint's where it has one of this shape, else normal(0, initializer_range) with zero bias, as
+  // transformers'. Draws are named by `stream`. A frozen head is (re)drawn too, for all rows.
   void initialise(int64_t index, uint64_t stream);
 
  private:
@@ -41,7 +42,8 @@ class AdapterBank {
   AdapterSpec spec_;
   AdapterLayout layout_;
   at::Tensor data_;         // [rows, size] float32
-  at::Tensor frozen_head_;  // [num_labels * (hidden + 1)] float32: weight, then bias; empty where the head is trained
+  at::Tensor frozen_head_;  // [num_labels * (hidden + 1)] float32: weight, then bias; empty where the head is
+                            // trained
 };
 
 }  // namespace fltac

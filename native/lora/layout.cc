@@ -39,9 +39,11 @@ void check_targets(const Architecture& architecture, const AdapterSpec& spec) {
                           [&](Role role) { return matches(architecture.module(role, layer), target); });
     }
     if (!found) {
-      fail(ErrorCode::Usage, "target module \"", target, "\" is not in this model; it has ", module_names(architecture));
+      fail(ErrorCode::Usage, "target module \"", target, "\" is not in this model; it has ",
+           module_names(architecture));
     }
-    // PEFT would put LoRA there too; leaving it out without a word would train another model than the user named.
+    // PEFT would put LoRA there too; leaving it out without a word would train another model than the user
+    // named.
     const std::string pooler = architecture.name(architecture.family->pooler);
     if (matches(pooler, target)) {
       fail(ErrorCode::Unsupported, "target module \"", target, "\" also names ", pooler,
@@ -60,8 +62,8 @@ int64_t AdapterTensor::size() const {
 
 AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& spec) {
   if (spec.rank < 1 || spec.rank > architecture.hidden) {
-    fail(ErrorCode::Usage, "the LoRA rank must lie between 1 and the hidden size ", architecture.hidden, ", found ",
-         spec.rank);
+    fail(ErrorCode::Usage, "the LoRA rank must lie between 1 and the hidden size ", architecture.hidden,
+         ", found ", spec.rank);
   }
   if (spec.num_labels < 2 || spec.num_labels > 1'000'000) {
     fail(ErrorCode::Usage, "a classification head needs 2 or more labels, found ", spec.num_labels);
@@ -96,7 +98,8 @@ AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& s
     for (const Role role : kRoles) {
       const auto a = offsets.find(base + architecture.module(role, layer) + ".lora_A.default.weight");
       const auto b = offsets.find(base + architecture.module(role, layer) + ".lora_B.default.weight");
-      layout.slots.push_back(a == offsets.end() ? std::nullopt : std::optional(LoraSlot{a->second, b->second}));
+      layout.slots.push_back(a == offsets.end() ? std::nullopt
+                                                : std::optional(LoraSlot{a->second, b->second}));
     }
   }
   if (spec.train_head) {

@@ -50,8 +50,8 @@ struct AdapterLayout {
   }
 };
 
-// Names are PEFT's named_parameters; target modules match as PEFT matches them (a whole name, or its end after a dot).
-// Throws Usage for a rank, label count or target that does not fit the architecture.
+// Names are PEFT's named_parameters; target modules match as PEFT matches them (a whole name, or its end
+// after a dot). Throws Usage for a rank, label count or target that does not fit the architecture.
 AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& spec);
 
 }  // namespace fltac

@@ -26,15 +26,15 @@ void lora_forward(const LoraProduct& product, const float* x, float* y, int64_t 
     const int64_t rows = job.end - job.begin;
     const float* adapter = product.bank.row(job.bank_row);
     float* zj = z + job.begin * rank;
-    gemm(false, true, rows, rank, inputs, 1.0f, xd + job.begin * inputs, inputs, adapter + product.slot.a_offset, inputs,
-         0.0f, zj, rank);
-    gemm(false, true, rows, outputs, rank, product.bank.spec().scaling(), zj, rank, adapter + product.slot.b_offset,
-         rank, 1.0f, y + job.begin * y_stride, y_stride);
+    gemm(false, true, rows, rank, inputs, 1.0f, xd + job.begin * inputs, inputs,
+         adapter + product.slot.a_offset, inputs, 0.0f, zj, rank);
+    gemm(false, true, rows, outputs, rank, product.bank.spec().scaling(), zj, rank,
+         adapter + product.slot.b_offset, rank, 1.0f, y + job.begin * y_stride, y_stride);
   }
 }
 
-void lora_backward(const LoraProduct& product, const float* x, const float* dy, int64_t dy_stride, const float* z,
-                   float* dx, GradientSink& sink) {
+void lora_backward(const LoraProduct& product, const float* x, const float* dy, int64_t dy_stride,
+                   const float* z, float* dx, GradientSink& sink) {
   const int64_t rank = product.bank.spec().rank, inputs = product.inputs, outputs = product.outputs;
   const float scaling = product.bank.spec().scaling();
   at::Tensor owner;
@@ -48,8 +48,8 @@ void lora_backward(const LoraProduct& product, const float* x, const float* dy, 
     const float* adapter = product.bank.row(job.bank_row);
     const float* dyj = dy + job.begin * dy_stride;
     float* dzj = dz.mutable_data_ptr<float>() + job.begin * rank;
-    gemm(false, false, rows, rank, outputs, scaling, dyj, dy_stride, adapter + product.slot.b_offset, rank, 0.0f, dzj,
-         rank);
+    gemm(false, false, rows, rank, outputs, scaling, dyj, dy_stride, adapter + product.slot.b_offset, rank,
+         0.0f, dzj, rank);
     gemm(true, false, outputs, rank, rows, scaling, dyj, dy_stride, z + job.begin * rank, rank, 0.0f,
          db.mutable_data_ptr<float>(), rank);
     gemm(true, false, rank, inputs, rows, 1.0f, dzj, rank, xd + job.begin * inputs, inputs, 0.0f,

@@ -1,5 +1,6 @@
 // The grouped LoRA product: rows of an activation belong to jobs, each job has its own adapter.
-//   y = W x + (alpha / r) B A dropout(x)      Hu et al. 2021, equation 3, with PEFT's dropout on the branch's input
+//   y = W x + (alpha / r) B A dropout(x)      Hu et al. 2021, equation 3, with PEFT's dropout on the branch's
+//   input
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct RowSpace {
   int64_t rows() const { return static_cast<int64_t>(keys.size()); }
 };
 
-// Takes each gradient of an adapter as soon as it is complete and the pass no longer reads the values it belongs to.
+// Takes each gradient of an adapter as soon as it is complete and the pass no longer reads the values it
+// belongs to.
 class GradientSink {
  public:
   GradientSink() = default;
@@ -48,8 +50,9 @@ struct LoraProduct {
 // z [rows, rank] = dropout(x) A^T is kept for backward.
 void lora_forward(const LoraProduct& product, const float* x, float* y, int64_t y_stride, float* z);
 
-// Hands the gradients of A and B to the sink; adds the input's gradient to dx [rows, inputs] where dx is not null.
-void lora_backward(const LoraProduct& product, const float* x, const float* dy, int64_t dy_stride, const float* z,
-                   float* dx, GradientSink& sink);
+// Hands the gradients of A and B to the sink; adds the input's gradient to dx [rows, inputs] where dx is not
+// null.
+void lora_backward(const LoraProduct& product, const float* x, const float* dy, int64_t dy_stride,
+                   const float* z, float* dx, GradientSink& sink);
 
 }  // namespace fltac

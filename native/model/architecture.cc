@@ -61,7 +61,8 @@ int64_t size_of(const Json& config, const char* key, int64_t most, const std::st
   return value->get<int64_t>();
 }
 
-double number_of(const Json& config, const char* key, double otherwise, double below, const std::string& where) {
+double number_of(const Json& config, const char* key, double otherwise, double below,
+                 const std::string& where) {
   const auto value = config.find(key);
   if (value == config.end() || value->is_null()) return otherwise;
   if (!value->is_number() || !(value->get<double>() >= 0.0) || !(value->get<double>() < below)) {
@@ -128,7 +129,8 @@ Architecture parse_architecture(const std::string& json, const std::string& wher
   } catch (const Json::exception& e) {
     fail(ErrorCode::Format, where, ": not valid JSON: ", e.what());
   }
-  if (!config.is_object()) fail(ErrorCode::Format, where, ": expected a JSON object, found ", config.type_name());
+  if (!config.is_object())
+    fail(ErrorCode::Format, where, ": expected a JSON object, found ", config.type_name());
   Architecture a;
   a.family = &family_of(config, where);
   a.hidden = size_of(config, a.family->hidden_size, kMaxSize, where);
@@ -139,8 +141,8 @@ Architecture parse_architecture(const std::string& json, const std::string& wher
   a.positions = size_of(config, a.family->max_positions, kMaxVocab, where);
   a.types = config.contains("type_vocab_size") ? size_of(config, "type_vocab_size", kMaxSize, where) : 2;
   if (a.hidden % a.heads != 0) {
-    fail(ErrorCode::Format, where, ": \"", a.family->hidden_size, "\" (", a.hidden, ") is not a multiple of \"",
-         a.family->num_heads, "\" (", a.heads, ")");
+    fail(ErrorCode::Format, where, ": \"", a.family->hidden_size, "\" (", a.hidden,
+         ") is not a multiple of \"", a.family->num_heads, "\" (", a.heads, ")");
   }
   require_option(config, "hidden_act", "gelu", where);
   require_option(config, "position_embedding_type", "absolute", where);

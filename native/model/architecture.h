@@ -1,5 +1,5 @@
-// The architecture table: what a model family's config.json means, which tensors its files hold, and which linear
-// modules LoRA can be put on. A new family is a row here and its golden test.
+// The architecture table: what a model family's config.json means, which tensors its files hold, and which
+// linear modules LoRA can be put on. A new family is a row here and its golden test.
 #pragma once
 
 #include <array>
@@ -11,7 +11,7 @@ namespace fltac {
 
 // The linear modules of a transformer layer, in the order of ModuleNames.
 enum class Role : uint8_t { Query, Key, Value, AttentionOut, MlpIn, MlpOut };
-constexpr std::array<Role, 6> kRoles{Role::Query, Role::Key,   Role::Value,
+constexpr std::array<Role, 6> kRoles{Role::Query,        Role::Key,   Role::Value,
                                      Role::AttentionOut, Role::MlpIn, Role::MlpOut};
 
 // A row of the table. "{}" in a name stands for the layer's number.
@@ -67,8 +67,8 @@ struct Architecture {
   std::vector<TensorShape> tensors() const;
 };
 
-// Reads config.json's text. `where` names it in errors. Throws Format for broken JSON or sizes, Unsupported for a
-// family or option that the table does not have.
+// Reads config.json's text. `where` names it in errors. Throws Format for broken JSON or sizes, Unsupported
+// for a family or option that the table does not have.
 Architecture parse_architecture(const std::string& json, const std::string& where);
 
 }  // namespace fltac

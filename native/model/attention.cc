@@ -27,7 +27,8 @@ Task task_at(const AttentionShape& shape, const kernels::DropoutPlan& plan, int6
   const auto i = static_cast<size_t>(s);
   RowKey mask{0, 0};
   if (plan.rate.active()) {
-    mask = {plan.rows[s].stream, plan.rows[s].row * static_cast<uint32_t>(shape.heads) + static_cast<uint32_t>(h)};
+    mask = {plan.rows[s].stream,
+            plan.rows[s].row * static_cast<uint32_t>(shape.heads) + static_cast<uint32_t>(h)};
   }
   return {qo[i + 1] - qo[i], ko[i + 1] - ko[i], qo[i], ko[i], h * shape.head_dim, h, mask};
 }
@@ -136,7 +137,8 @@ struct Backward {
     for (int64_t i = 0; i < lq; ++i) {
       kernels::exp_row(p + i * lk, lk, scale, log_sum[(t.first_query + i) * shape.heads + t.head]);
     }
-    gemm(false, true, lq, lk, d, 1.0f, g, dout.stride, at_rows(v, t.first_key, t.column), v.stride, 0.0f, dp, lk);
+    gemm(false, true, lq, lk, d, 1.0f, g, dout.stride, at_rows(v, t.first_key, t.column), v.stride, 0.0f, dp,
+         lk);
     const float* weights = p;
     if (plan.rate.active()) {
       draw(t, plan, scratch.words);
@@ -145,28 +147,29 @@ struct Backward {
       mask_all(scratch.words.data(), plan.rate.threshold, plan.rate.scale, lq * lk, dp);
       weights = scratch.dropped.data();
     }
-    gemm(true, false, lk, d, lq, 1.0f, weights, lk, g, dout.stride, 0.0f, at_rows_mut(dv, t.first_key, t.column),
-         dv.stride);
+    gemm(true, false, lk, d, lq, 1.0f, weights, lk, g, dout.stride, 0.0f,
+         at_rows_mut(dv, t.first_key, t.column), dv.stride);
     for (int64_t i = 0; i < lq; ++i) {
       const float delta = dot(g + i * dout.stride, at_rows(out, t.first_query + i, t.column), d);
       score_gradient(p + i * lk, lk, delta, scale, dp + i * lk);
     }
     gemm(false, false, lq, d, lk, 1.0f, dp, lk, ks, k.stride, 0.0f, at_rows_mut(dq, t.first_query, t.column),
          dq.stride);
-    gemm(true, false, lk, d, lq, 1.0f, dp, lk, qs, q.stride, 0.0f, at_rows_mut(dk, t.first_key, t.column), dk.stride);
+    gemm(true, false, lk, d, lq, 1.0f, dp, lk, qs, q.stride, 0.0f, at_rows_mut(dk, t.first_key, t.column),
+         dk.stride);
   }
 };
 
 }  // namespace
 
-void attention_forward(const AttentionShape& shape, const kernels::DropoutPlan& plan, HeadRows q, HeadRows k, HeadRows v,
-                       HeadRows out, float* log_sum) {
+void attention_forward(const AttentionShape& shape, const kernels::DropoutPlan& plan, HeadRows q, HeadRows k,
+                       HeadRows v, HeadRows out, float* log_sum) {
   for_tasks(shape, plan, Forward{shape, plan, q, k, v, out, log_sum});
 }
 
 void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan, HeadRows q, HeadRows k,
-                        HeadRows v, HeadRows out, HeadRows dout, const float* log_sum, HeadRows dq, HeadRows dk,
-                        HeadRows dv) {
+                        HeadRows v, HeadRows out, HeadRows dout, const float* log_sum, HeadRows dq,
+                        HeadRows dk, HeadRows dv) {
   for_tasks(shape, plan, Backward{shape, plan, q, k, v, out, dout, log_sum, dq, dk, dv});
 }
 

@@ -25,12 +25,12 @@ struct AttentionShape {
 
 // out = dropout(softmax(q k^T / sqrt(d))) v. log_sum [query rows, heads] is kept for backward; may be null.
 // The dropout plan's rows are keys of sequences; its row index is multiplied by the number of heads here.
-void attention_forward(const AttentionShape& shape, const kernels::DropoutPlan& plan, HeadRows q, HeadRows k, HeadRows v,
-                       HeadRows out, float* log_sum);
+void attention_forward(const AttentionShape& shape, const kernels::DropoutPlan& plan, HeadRows q, HeadRows k,
+                       HeadRows v, HeadRows out, float* log_sum);
 
 // From d(out) to dq, dk, dv (written, not added). Probabilities and masks are computed again.
 void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan, HeadRows q, HeadRows k,
-                        HeadRows v, HeadRows out, HeadRows dout, const float* log_sum, HeadRows dq, HeadRows dk,
-                        HeadRows dv);
+                        HeadRows v, HeadRows out, HeadRows dout, const float* log_sum, HeadRows dq,
+                        HeadRows dk, HeadRows dv);
 
 }  // namespace fltac

@@ -45,8 +45,8 @@ class WeightSource {
     for (const auto& [name, entry] : model_.entries()) left_.insert(name);
   }
 
-  // The name a tensor has in the files: with or without the family's prefix; old files call a LayerNorm's weight and
-  // bias gamma and beta, as TensorFlow did. Empty where it is not there.
+  // The name a tensor has in the files: with or without the family's prefix; old files call a LayerNorm's
+  // weight and bias gamma and beta, as TensorFlow did. Empty where it is not there.
   std::string find(const std::string& name) const {
     std::vector<std::string> candidates{name};
     if (name.rfind(prefix_, 0) == 0) candidates.push_back(name.substr(prefix_.size()));
@@ -133,7 +133,8 @@ Parameters load_head(WeightSource& source, const Architecture& a, const std::str
   Parameters head{source.take_any(weight), source.take_any(bias)};
   if (head.weight.dim() != 2 || head.weight.size(1) != a.hidden || head.bias.dim() != 1 ||
       head.bias.size(0) != head.weight.size(0)) {
-    fail(ErrorCode::Shape, where, ": the classification head ", weight, " does not fit the hidden size ", a.hidden);
+    fail(ErrorCode::Shape, where, ": the classification head ", weight, " does not fit the hidden size ",
+         a.hidden);
   }
   return head;
 }

@@ -7,14 +7,18 @@ namespace fltac {
 void check_sequences(const Sequences& sequences, const Architecture& architecture, int64_t num_labels,
                      const std::string& what) {
   const auto& offsets = sequences.offsets;
-  if (offsets.empty() || offsets.front() != 0 || offsets.back() != static_cast<int64_t>(sequences.ids.size())) {
-    fail(ErrorCode::Shape, what, ": offsets must start at 0 and end at the number of ids, ", sequences.ids.size());
+  if (offsets.empty() || offsets.front() != 0 ||
+      offsets.back() != static_cast<int64_t>(sequences.ids.size())) {
+    fail(ErrorCode::Shape, what, ": offsets must start at 0 and end at the number of ids, ",
+         sequences.ids.size());
   }
   if (!sequences.types.empty() && sequences.types.size() != sequences.ids.size()) {
-    fail(ErrorCode::Shape, what, ": ", sequences.types.size(), " type ids for ", sequences.ids.size(), " ids");
+    fail(ErrorCode::Shape, what, ": ", sequences.types.size(), " type ids for ", sequences.ids.size(),
+         " ids");
   }
   if (static_cast<int64_t>(sequences.labels.size()) != sequences.count()) {
-    fail(ErrorCode::Shape, what, ": ", sequences.labels.size(), " labels for ", sequences.count(), " sequences");
+    fail(ErrorCode::Shape, what, ": ", sequences.labels.size(), " labels for ", sequences.count(),
+         " sequences");
   }
   for (size_t s = 0; s + 1 < offsets.size(); ++s) {
     const int64_t length = int64_t{offsets[s + 1]} - offsets[s];
@@ -30,8 +34,9 @@ void check_sequences(const Sequences& sequences, const Architecture& architectur
   }
   for (size_t i = 0; i < sequences.ids.size(); ++i) {
     if (sequences.ids[i] < 0 || sequences.ids[i] >= architecture.vocab) {
-      fail(ErrorCode::Shape, what, ": token id ", sequences.ids[i], " at ", i, " is not in the backbone's vocabulary of ",
-           architecture.vocab, "; does the tokenizer belong to this model?");
+      fail(ErrorCode::Shape, what, ": token id ", sequences.ids[i], " at ", i,
+           " is not in the backbone's vocabulary of ", architecture.vocab,
+           "; does the tokenizer belong to this model?");
     }
   }
   for (size_t i = 0; i < sequences.types.size(); ++i) {
@@ -42,7 +47,8 @@ void check_sequences(const Sequences& sequences, const Architecture& architectur
   }
 }
 
-void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Sequences& source, int64_t begin, int64_t end) {
+void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Sequences& source, int64_t begin,
+                          int64_t end) {
   const int64_t first_token = token_count(), first_sequence = sequence_count();
   for (int64_t s = begin; s < end; ++s) {
     const auto i = static_cast<size_t>(s);

@@ -19,8 +19,8 @@ struct Sequences {
   int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }
 };
 
-// Throws Shape or Usage for offsets that do not rise or do not cover the ids, an empty or too long sequence, an id,
-// type or label out of range. `what` names the sequences in errors.
+// Throws Shape or Usage for offsets that do not rise or do not cover the ids, an empty or too long sequence,
+// an id, type or label out of range. `what` names the sequences in errors.
 void check_sequences(const Sequences& sequences, const Architecture& architecture, int64_t num_labels,
                      const std::string& what);
 

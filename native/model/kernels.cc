@@ -21,8 +21,8 @@ FLTAC_CLONES void mask_row(const float* x, const uint16_t* words, uint32_t thres
   for (int64_t i = 0; i < n; ++i) y[i] = words[i] >= threshold ? x[i] * scale : 0.0f;
 }
 
-FLTAC_CLONES void add_mask_row(const float* x, const uint16_t* words, uint32_t threshold, float scale, int64_t n,
-                               float* y) {
+FLTAC_CLONES void add_mask_row(const float* x, const uint16_t* words, uint32_t threshold, float scale,
+                               int64_t n, float* y) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) y[i] += words[i] >= threshold ? x[i] * scale : 0.0f;
 }
@@ -33,8 +33,8 @@ FLTAC_CLONES void add_row(const float* x, int64_t n, float* y) {
 }
 
 // normed = (sum - mean) / std, y = normed * gain + shift; returns 1 / std. Two passes, as torch's LayerNorm.
-FLTAC_CLONES float norm_row(const float* sum, const float* gain, const float* shift, float eps, int64_t n, float* y,
-                            float* normed) {
+FLTAC_CLONES float norm_row(const float* sum, const float* gain, const float* shift, float eps, int64_t n,
+                            float* y, float* normed) {
   float total = 0.0f;
 #pragma omp simd reduction(+ : total)
   for (int64_t i = 0; i < n; ++i) total += sum[i];
@@ -53,8 +53,8 @@ FLTAC_CLONES float norm_row(const float* sum, const float* gain, const float* sh
 }
 
 // With g = dy * gain: dsum = rstd (g - mean(g) - normed mean(g normed)).
-FLTAC_CLONES void norm_backward_row(const float* dy, const float* normed, float rstd, const float* gain, int64_t n,
-                                    float* dsum) {
+FLTAC_CLONES void norm_backward_row(const float* dy, const float* normed, float rstd, const float* gain,
+                                    int64_t n, float* dsum) {
   float a = 0.0f, b = 0.0f;
 #pragma omp simd reduction(+ : a, b)
   for (int64_t i = 0; i < n; ++i) {
@@ -100,8 +100,9 @@ FLTAC_CLONES float max_row_body(const float* x, int64_t n) {
   return best;
 }
 
-FLTAC_CLONES void adamw_range(const float* grad, int64_t n, float decay, float beta1, float beta2, float step_size,
-                              float root, float eps, float* param, float* mean, float* square) {
+FLTAC_CLONES void adamw_range(const float* grad, int64_t n, float decay, float beta1, float beta2,
+                              float step_size, float root, float eps, float* param, float* mean,
+                              float* square) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
     const float g = grad[i];
@@ -140,7 +141,8 @@ void add_dropout(const float* x, const DropoutPlan& plan, int64_t rows, int64_t 
 }
 
 void dropout_add_norm(const float* x, const float* residual, const float* gain, const float* shift, float eps,
-                      const DropoutPlan& plan, int64_t rows, int64_t n, float* y, float* normed, float* rstd) {
+                      const DropoutPlan& plan, int64_t rows, int64_t n, float* y, float* normed,
+                      float* rstd) {
   at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
     std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
     std::vector<float> sum(static_cast<size_t>(n)), spare(normed ? 0 : static_cast<size_t>(n));
@@ -188,8 +190,8 @@ void adamw(const AdamW& options, int64_t step, const float* grad, int64_t n, flo
   const auto root = static_cast<float>(std::sqrt(correction2));
   at::parallel_for(0, n, 32768, [&](int64_t begin, int64_t end) {
     adamw_range(grad + begin, end - begin, decay, static_cast<float>(options.beta1),
-                static_cast<float>(options.beta2), step_size, root, static_cast<float>(options.eps), param + begin,
-                mean + begin, square + begin);
+                static_cast<float>(options.beta2), step_size, root, static_cast<float>(options.eps),
+                param + begin, mean + begin, square + begin);
   });
 }
 

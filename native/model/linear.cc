@@ -16,9 +16,10 @@ at::Tensor call(const char* name, torch::jit::Stack stack) {
 }
 
 bool have_onednn() {
-  static const bool found = at::hasMKLDNN() && at::globalContext().userEnabledMkldnn() &&
-                            c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""}).has_value() &&
-                            c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""}).has_value();
+  static const bool found =
+      at::hasMKLDNN() && at::globalContext().userEnabledMkldnn() &&
+      c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""}).has_value() &&
+      c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""}).has_value();
   return found;
 }
 
@@ -30,8 +31,9 @@ at::Tensor pack(const at::Tensor& weight) {
 }
 
 at::Tensor multiply(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias) {
-  return call("mkldnn::_linear_pointwise", {x, packed, bias, std::string("none"),
-                                            c10::List<std::optional<at::Scalar>>(), std::optional<std::string>("")});
+  return call("mkldnn::_linear_pointwise",
+              {x, packed, bias, std::string("none"), c10::List<std::optional<at::Scalar>>(),
+               std::optional<std::string>("")});
 }
 
 }  // namespace

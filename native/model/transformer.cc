@@ -29,7 +29,8 @@ int64_t lowest_adapted(const AdapterBank& bank) {
 }
 
 at::Tensor index_of(const std::vector<int64_t>& offsets) {
-  return at::from_blob(const_cast<int64_t*>(offsets.data()), {static_cast<int64_t>(offsets.size()) - 1}, at::kLong);
+  return at::from_blob(const_cast<int64_t*>(offsets.data()), {static_cast<int64_t>(offsets.size()) - 1},
+                       at::kLong);
 }
 
 at::Tensor as_index(const std::vector<int32_t>& values) {
@@ -76,8 +77,8 @@ at::Tensor Pass::forward() {
     const float* bias = bank_.head_bias(job.bank_row);
     float* out = data(logits) + job.begin * labels;
     for (int64_t r = job.begin; r < job.end; ++r) std::copy_n(bias, labels, data(logits) + r * labels);
-    gemm(false, true, job.end - job.begin, labels, width, 1.0f, const_data(features_) + job.begin * width, width,
-         bank_.head_weight(job.bank_row), width, 1.0f, out, labels);
+    gemm(false, true, job.end - job.begin, labels, width, 1.0f, const_data(features_) + job.begin * width,
+         width, bank_.head_weight(job.bank_row), width, 1.0f, out, labels);
   }
   return logits;
 }
@@ -90,7 +91,8 @@ at::Tensor Pass::embed() {
   const int64_t rows = sum.size(0), n = sum.size(1);
   const Norm& norm = backbone_.embedding_norm;
   kernels::dropout_add_norm(const_data(sum), nullptr, const_data(norm.gain), const_data(norm.shift),
-                            architecture_.norm_eps, plan(0.0, 0, batch_.tokens), rows, n, data(out), nullptr, nullptr);
+                            architecture_.norm_eps, plan(0.0, 0, batch_.tokens), rows, n, data(out), nullptr,
+                            nullptr);
   const DropoutPlan drop = plan(architecture_.hidden_dropout, kEmbedding, batch_.tokens);
   if (drop.rate.active()) kernels::dropout(const_data(out), drop, rows, n, data(out));
   return out;
@@ -125,9 +127,10 @@ at::Tensor Pass::forward_attention(int64_t layer, LayerTape& tape) {
   tape.context = buffer(queries.rows(), h);
   if (keeps_tape(layer)) tape.log_sum = buffer(queries.rows(), architecture_.heads);
   const int64_t kv_stride = tape.kv.stride(0);
-  attention_forward(shape(layer), plan(architecture_.attention_dropout, layer_site(layer) + kAttention, batch_.sequences),
-                    {data(tape.q), tape.q.stride(0)}, {data(tape.kv), kv_stride}, {data(tape.kv) + h, kv_stride},
-                    {data(tape.context), h}, keeps_tape(layer) ? data(tape.log_sum) : nullptr);
+  attention_forward(
+      shape(layer), plan(architecture_.attention_dropout, layer_site(layer) + kAttention, batch_.sequences),
+      {data(tape.q), tape.q.stride(0)}, {data(tape.kv), kv_stride}, {data(tape.kv) + h, kv_stride},
+      {data(tape.context), h}, keeps_tape(layer) ? data(tape.log_sum) : nullptr);
 
   const at::Tensor out = w.attention_out.forward(tape.context);
   add_lora(layer, Role::AttentionOut, queries, tape.context, out, tape);
@@ -148,8 +151,8 @@ at::Tensor Pass::forward_mlp(int64_t layer, const at::Tensor& input, LayerTape& 
   return add_norm(layer, kMlpOut, w.mlp_norm, out, input, tape.mlp_normed, tape.mlp_rstd);
 }
 
-at::Tensor Pass::add_norm(int64_t layer, uint32_t site, const Norm& norm, const at::Tensor& x, const at::Tensor& residual,
-                          at::Tensor& normed, at::Tensor& rstd) const {
+at::Tensor Pass::add_norm(int64_t layer, uint32_t site, const Norm& norm, const at::Tensor& x,
+                          const at::Tensor& residual, at::Tensor& normed, at::Tensor& rstd) const {
   const RowSpace& space = query_space(layer);
   const int64_t rows = space.rows(), n = architecture_.hidden;
   const at::Tensor out = buffer(rows, n);
@@ -157,10 +160,10 @@ at::Tensor Pass::add_norm(int64_t layer, uint32_t site, const Norm& norm, const 
     normed = buffer(rows, n);
     rstd = at::empty({rows}, at::kFloat);
   }
-  kernels::dropout_add_norm(const_data(x), const_data(residual), const_data(norm.gain), const_data(norm.shift),
-                            architecture_.norm_eps, plan(architecture_.hidden_dropout, layer_site(layer) + site, space),
-                            rows, n, data(out), keeps_tape(layer) ? data(normed) : nullptr,
-                            keeps_tape(layer) ? data(rstd) : nullptr);
+  kernels::dropout_add_norm(
+      const_data(x), const_data(residual), const_data(norm.gain), const_data(norm.shift),
+      architecture_.norm_eps, plan(architecture_.hidden_dropout, layer_site(layer) + site, space), rows, n,
+      data(out), keeps_tape(layer) ? data(normed) : nullptr, keeps_tape(layer) ? data(rstd) : nullptr);
   return out;
 }
 
@@ -179,13 +182,13 @@ void Pass::add_lora(int64_t layer, Role role, const RowSpace& space, const at::T
   lora_forward(product, const_data(x), data(y), y.stride(0), data(z));
 }
 
-void Pass::take_lora(int64_t layer, Role role, const RowSpace& space, const at::Tensor& x, const at::Tensor& dy,
-                     const at::Tensor& dx, LayerTape& tape, GradientSink& sink) {
+void Pass::take_lora(int64_t layer, Role role, const RowSpace& space, const at::Tensor& x,
+                     const at::Tensor& dy, const at::Tensor& dx, LayerTape& tape, GradientSink& sink) {
   const auto& slot = bank_.layout().slot(layer, role);
   if (!slot) return;
   const LoraProduct product{bank_, space, *slot, x.size(1), dy.size(1), lora_plan(layer, role, space)};
-  lora_backward(product, const_data(x), const_data(dy), dy.stride(0), const_data(tape.z[static_cast<size_t>(role)]),
-                dx.defined() ? data(dx) : nullptr, sink);
+  lora_backward(product, const_data(x), const_data(dy), dy.stride(0),
+                const_data(tape.z[static_cast<size_t>(role)]), dx.defined() ? data(dx) : nullptr, sink);
 }
 
 DropoutPlan Pass::lora_plan(int64_t layer, Role role, const RowSpace& space) const {
@@ -243,7 +246,8 @@ at::Tensor Pass::backward_mlp(int64_t layer, const at::Tensor& doutput, LayerTap
   return dinput;
 }
 
-at::Tensor Pass::backward_attention(int64_t layer, const at::Tensor& doutput, LayerTape& tape, GradientSink& sink) {
+at::Tensor Pass::backward_attention(int64_t layer, const at::Tensor& doutput, LayerTape& tape,
+                                    GradientSink& sink) {
   const LayerWeights& w = backbone_.layers[static_cast<size_t>(layer)];
   const RowSpace& queries = query_space(layer);
   const int64_t h = architecture_.hidden, tokens = batch_.token_count();
@@ -253,16 +257,18 @@ at::Tensor Pass::backward_attention(int64_t layer, const at::Tensor& doutput, La
   const at::Tensor dcontext = w.attention_out.input_gradient(dout);
   take_lora(layer, Role::AttentionOut, queries, tape.context, dout, dcontext, tape, sink);
 
-  // As in forward: one buffer for all three where every token asks, so that the input gradient is one product.
+  // As in forward: one buffer for all three where every token asks, so that the input gradient is one
+  // product.
   const bool last = is_last(layer);
   const at::Tensor dqkv = last ? at::Tensor() : buffer(tokens, 3 * h);
   const at::Tensor dq = last ? buffer(queries.rows(), h) : dqkv.narrow(1, 0, h);
   const at::Tensor dkv = last ? buffer(tokens, 2 * h) : dqkv.narrow(1, h, 2 * h);
   const int64_t kv_stride = tape.kv.stride(0), dkv_stride = dkv.stride(0);
-  attention_backward(shape(layer), plan(architecture_.attention_dropout, layer_site(layer) + kAttention, batch_.sequences),
-                     {data(tape.q), tape.q.stride(0)}, {data(tape.kv), kv_stride}, {data(tape.kv) + h, kv_stride},
-                     {data(tape.context), h}, {data(dcontext), h}, const_data(tape.log_sum),
-                     {data(dq), dq.stride(0)}, {data(dkv), dkv_stride}, {data(dkv) + h, dkv_stride});
+  attention_backward(
+      shape(layer), plan(architecture_.attention_dropout, layer_site(layer) + kAttention, batch_.sequences),
+      {data(tape.q), tape.q.stride(0)}, {data(tape.kv), kv_stride}, {data(tape.kv) + h, kv_stride},
+      {data(tape.context), h}, {data(dcontext), h}, const_data(tape.log_sum), {data(dq), dq.stride(0)},
+      {data(dkv), dkv_stride}, {data(dkv) + h, dkv_stride});
 
   const bool needs_input = layer > first_adapted_;
   at::Tensor dinput;
@@ -281,14 +287,16 @@ at::Tensor Pass::backward_attention(int64_t layer, const at::Tensor& doutput, La
 }
 
 void Pass::norm_backward(int64_t layer, uint32_t site, const Norm& norm, const at::Tensor& doutput,
-                         const at::Tensor& normed, const at::Tensor& rstd, at::Tensor& dresidual, at::Tensor& dx) const {
+                         const at::Tensor& normed, const at::Tensor& rstd, at::Tensor& dresidual,
+                         at::Tensor& dx) const {
   const RowSpace& space = query_space(layer);
   const int64_t rows = space.rows(), n = architecture_.hidden;
   dresidual = buffer(rows, n);
   dx = buffer(rows, n);
-  kernels::dropout_add_norm_backward(const_data(doutput), const_data(normed), const_data(rstd), const_data(norm.gain),
-                                     plan(architecture_.hidden_dropout, layer_site(layer) + site, space), rows, n,
-                                     data(dresidual), data(dx));
+  kernels::dropout_add_norm_backward(const_data(doutput), const_data(normed), const_data(rstd),
+                                     const_data(norm.gain),
+                                     plan(architecture_.hidden_dropout, layer_site(layer) + site, space),
+                                     rows, n, data(dresidual), data(dx));
 }
 
 }  // namespace fltac

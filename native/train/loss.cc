@@ -5,7 +5,8 @@
 
 namespace fltac {
 
-double cross_entropy(const float* logits, const int32_t* labels, int64_t rows, int64_t classes, float* gradient) {
+double cross_entropy(const float* logits, const int32_t* labels, int64_t rows, int64_t classes,
+                     float* gradient) {
   double total = 0.0;
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits + r * classes;

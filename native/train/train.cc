@@ -55,12 +55,13 @@ class StoreSink : public GradientSink {
 };
 
 // Mean loss of each job of a batch; fills dlogits with the gradient of their sum.
-std::vector<double> job_losses(const PackedBatch& batch, const at::Tensor& logits, const at::Tensor& dlogits) {
+std::vector<double> job_losses(const PackedBatch& batch, const at::Tensor& logits,
+                               const at::Tensor& dlogits) {
   const int64_t classes = logits.size(1);
   std::vector<double> losses;
   for (const JobRows& job : batch.sequences.jobs) {
-    losses.push_back(cross_entropy(logits.const_data_ptr<float>() + job.begin * classes, batch.labels.data() + job.begin,
-                                   job.end - job.begin, classes,
+    losses.push_back(cross_entropy(logits.const_data_ptr<float>() + job.begin * classes,
+                                   batch.labels.data() + job.begin, job.end - job.begin, classes,
                                    dlogits.mutable_data_ptr<float>() + job.begin * classes));
   }
   return losses;
@@ -69,11 +70,13 @@ std::vector<double> job_losses(const PackedBatch& batch, const at::Tensor& logit
 void check_job(const AdapterBank& bank, const TrainJob& job, const std::string& what) {
   bank.row(job.bank_row);
   check_sequences(job.sequences, bank.backbone().architecture(), bank.spec().num_labels, what);
-  if (job.batches.size() < 2) fail(ErrorCode::Shape, what, ": batches needs two or more entries, found ", job.batches.size());
+  if (job.batches.size() < 2)
+    fail(ErrorCode::Shape, what, ": batches needs two or more entries, found ", job.batches.size());
   for (size_t s = 0; s + 1 < job.batches.size(); ++s) {
-    if (job.batches[s] < 0 || job.batches[s + 1] <= job.batches[s] || job.batches[s + 1] > job.sequences.count()) {
-      fail(ErrorCode::Shape, what, ": batch ", s, " is sequences ", job.batches[s], " up to ", job.batches[s + 1],
-           " of ", job.sequences.count());
+    if (job.batches[s] < 0 || job.batches[s + 1] <= job.batches[s] ||
+        job.batches[s + 1] > job.sequences.count()) {
+      fail(ErrorCode::Shape, what, ": batch ", s, " is sequences ", job.batches[s], " up to ",
+           job.batches[s + 1], " of ", job.sequences.count());
     }
   }
 }
@@ -85,7 +88,8 @@ void check_jobs(const AdapterBank& bank, std::span<const TrainJob> jobs, const T
     const std::string what = "training job " + std::to_string(j);
     check_job(bank, jobs[j], what);
     if (!rows.insert(jobs[j].bank_row).second) {
-      fail(ErrorCode::Usage, what, ": bank row ", jobs[j].bank_row, " is already trained by another job of this call");
+      fail(ErrorCode::Usage, what, ": bank row ", jobs[j].bank_row,
+           " is already trained by another job of this call");
     }
   }
 }
@@ -129,8 +133,8 @@ void Control::check() const {
   if (cancelled()) fail(ErrorCode::Aborted, "stopped on request");
 }
 
-std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
-                                       const Control& control) {
+std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs,
+                                       const TrainOptions& options, const Control& control) {
   check_jobs(bank, jobs, options);
   int64_t total = 0, done = 0;
   for (const TrainJob& job : jobs) total += job.steps();
@@ -162,8 +166,8 @@ Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout) {
   return result;
 }
 
-std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs, int64_t batch_size,
-                                 const Control& control) {
+std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs,
+                                 int64_t batch_size, const Control& control) {
   if (batch_size < 1) fail(ErrorCode::Usage, "batchSize must be 1 or more, found ", batch_size);
   int64_t total = 0, done = 0;
   for (size_t j = 0; j < jobs.size(); ++j) {

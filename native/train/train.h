@@ -35,12 +35,13 @@ struct TrainOptions {
   int64_t cohort = 1;  // most jobs in one pass
 };
 
-// Trains each job's bank row in place, with an optimiser state of its own that starts at zero; returns for each job
-// the mean cross-entropy of each step's batch before its update. Jobs of one cohort share every product with a frozen
-// weight; their losses are summed, so each adapter's gradient is its own. Jobs must be on distinct rows.
-// Memory: parameter, mean and square for each row of the running cohort; gradients live one tensor at a time.
-std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
-                                       const Control& control);
+// Trains each job's bank row in place, with an optimiser state of its own that starts at zero; returns for
+// each job the mean cross-entropy of each step's batch before its update. Jobs of one cohort share every
+// product with a frozen weight; their losses are summed, so each adapter's gradient is its own. Jobs must be
+// on distinct rows. Memory: parameter, mean and square for each row of the running cohort; gradients live one
+// tensor at a time.
+std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs,
+                                       const TrainOptions& options, const Control& control);
 
 struct Gradient {
   double loss;
@@ -61,7 +62,7 @@ struct Evaluation {
 };
 
 // Evaluates without dropout, at most batch_size sequences at a time.
-std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs, int64_t batch_size,
-                                 const Control& control);
+std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs,
+                                 int64_t batch_size, const Control& control);
 
 }  // namespace fltac
