@@ -120,6 +120,10 @@ at::Tensor tensor_from_js(const Napi::Value& value, const std::string& what) {
 }
 
 Napi::Value tensor_to_js(Napi::Env env, const at::Tensor& tensor) {
+  if (!tensor.is_floating_point()) {
+    fail(ErrorCode::Unsupported, "a tensor of ", tensor.scalar_type(),
+         " values cannot be given as float32 without loss");
+  }
   const at::Tensor values = tensor.to(at::kFloat).contiguous();
   const Napi::Object object = Napi::Object::New(env);
   object.Set("shape", shape_to_js(env, values.sizes().vec()));

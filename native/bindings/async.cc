@@ -7,13 +7,14 @@ namespace fltac::bindings {
 Hooks::Hooks(Napi::Env env, const Napi::Value& options) {
   if (options.IsUndefined()) return;
   const Napi::Object object = as_object(options, "options");
+  const Napi::Value control = object.Get("control");
+  if (!control.IsUndefined()) cancelled_ = handle_of<CancelHandle>(control, "control").flag;
+  // Last, since it must be released: nothing after it throws.
   const Napi::Value on_progress = object.Get("onProgress");
   if (!on_progress.IsUndefined()) {
     if (!on_progress.IsFunction()) fail(ErrorCode::Usage, "onProgress must be a function");
     progress_ = Napi::ThreadSafeFunction::New(env, on_progress.As<Napi::Function>(), "fltac progress", 0, 1);
   }
-  const Napi::Value control = object.Get("control");
-  if (!control.IsUndefined()) cancelled_ = handle_of<CancelHandle>(control, "control").flag;
 }
 
 Control Hooks::control(const ComputeThread& thread) {

@@ -46,12 +46,10 @@ class AsyncCall final : public Call {
   using Compute = std::function<Result(const Control&)>;
   using Finish = std::function<Napi::Value(Napi::Env, Result&)>;
 
-  AsyncCall(Napi::Env env, Hooks hooks, std::vector<Napi::ObjectReference> keep, Compute compute,
-            Finish finish)
+  AsyncCall(Napi::Env env, Hooks hooks, Compute compute, Finish finish)
       : deferred(Napi::Promise::Deferred::New(env)),
         addon_(AddonData::of(env)),
         hooks_(std::move(hooks)),
-        keep_(std::move(keep)),
         compute_(std::move(compute)),
         finish_(std::move(finish)) {}
 
@@ -85,26 +83,24 @@ class AsyncCall final : public Call {
  private:
   AddonData& addon_;
   Hooks hooks_;
-  std::vector<Napi::ObjectReference> keep_;
   Compute compute_;
   Finish finish_;
   std::optional<Result> result_;
   std::optional<Failure> failure_;
 };
 
-// Starts `compute` on the compute thread and returns a promise of finish(result). `keep` holds JavaScript
-// objects whose memory compute reads.
+// Starts `compute` on the compute thread and returns a promise of finish(result).
 template <typename Result>
-Napi::Value run_async(Napi::Env env, Hooks hooks, std::vector<Napi::ObjectReference> keep,
-                      std::function<Result(const Control&)> compute,
+Napi::Value run_async(Napi::Env env, Hooks hooks, std::function<Result(const Control&)> compute,
                       std::function<Napi::Value(Napi::Env, Result&)> finish) {
   AddonData& addon = AddonData::of(env);
-  auto call = std::make_unique<AsyncCall<Result>>(env, std::move(hooks), std::move(keep), std::move(compute),
-                                                  std::move(finish));
+  const auto done = Napi::ThreadSafeFunction::New(env, Napi::Function(), "fltac", 0, 1);
+  auto call =
+      std::make_unique<AsyncCall<Result>>(env, std::move(hooks), std::move(compute), std::move(finish));
   const Napi::Promise promise = call->deferred.Promise();
   Call* raw = call.get();
   addon.calls.push_back(std::move(call));
-  addon.thread.post(raw, Napi::ThreadSafeFunction::New(env, Napi::Function(), "fltac", 0, 1));
+  addon.thread.post(raw, done);
   return promise;
 }
 

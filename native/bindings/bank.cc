@@ -17,12 +17,13 @@ namespace {
 
 int64_t row_of(const Napi::Value& value) { return as_integer(value, "row"); }
 
-// Rows to cluster: of a bank, or of a caller's matrix whose memory `keep` holds.
+// Rows to cluster: of a bank, or of a copy of the caller's matrix: JavaScript can take an array's memory away
+// (by transferring it) while it holds the array.
 struct Matrix {
   std::vector<const float*> rows;
   int64_t columns;
   std::optional<BankLease> bank;
-  std::vector<Napi::ObjectReference> keep;
+  std::shared_ptr<const std::vector<float>> values;
 };
 
 Matrix bank_matrix(const Napi::Value& bank_value, const Napi::Value& rows) {
@@ -35,18 +36,18 @@ Matrix bank_matrix(const Napi::Value& bank_value, const Napi::Value& rows) {
 }
 
 Matrix array_matrix(const Napi::Value& data, const Napi::Object& options) {
-  const Napi::Float32Array array = as_float32(data, "data");
+  Napi::Float32Array array = as_float32(data, "data");
   const int64_t rows = as_integer(options.Get("rows"), "rows");
   const int64_t columns = as_integer(options.Get("columns"), "columns");
   const auto length = static_cast<int64_t>(array.ElementLength());
-  if (rows < 1 || columns < 1 || rows > length || rows * columns != length) {
+  if (rows < 1 || columns < 1 || length % rows != 0 || columns != length / rows) {
     fail(ErrorCode::Shape, "data has ", length, " values, expected rows (", rows, ") x columns (", columns,
          ")");
   }
   Matrix matrix;
   matrix.columns = columns;
-  for (int64_t r = 0; r < rows; ++r) matrix.rows.push_back(array.Data() + r * columns);
-  matrix.keep.push_back(Napi::Persistent(array.As<Napi::Object>()));
+  matrix.values = std::make_shared<const std::vector<float>>(array.Data(), array.Data() + length);
+  for (int64_t r = 0; r < rows; ++r) matrix.rows.push_back(matrix.values->data() + r * columns);
   return matrix;
 }
 
@@ -56,6 +57,7 @@ KmeansOptions read_kmeans_options(const Napi::Object& object) {
   options.n_init = integer_or(object, "nInit", options.n_init);
   options.max_iter = integer_or(object, "maxIter", options.max_iter);
   options.tol = number_or(object, "tol", options.tol);
+  options.exchange = boolean_or(object, "exchange", options.exchange);
   const int64_t seed = integer_or(object, "seed", 0);
   if (seed < 0) fail(ErrorCode::Usage, "seed must be 0 or more, found ", seed);
   options.seed = static_cast<uint64_t>(seed);
@@ -142,7 +144,7 @@ Napi::Value average(const Napi::CallbackInfo& info) {
   if (&*bank == &*into) fail(ErrorCode::Usage, "average needs two different banks");
   for (const auto& [label, cluster] : *clusters) into->row(label);
   return run_async<bool>(
-      info.Env(), Hooks(info.Env(), info.Env().Undefined()), {},
+      info.Env(), Hooks(info.Env(), info.Env().Undefined()),
       [bank, into, clusters](const Control&) {
         for (const auto& [label, cluster] : *clusters) {
           weighted_average(cluster.rows, bank->layout().size, cluster.weights, into->row(label));
@@ -155,16 +157,15 @@ Napi::Value average(const Napi::CallbackInfo& info) {
 // (bank or Float32Array, KmeansOptions & { rows, columns? } & hooks) => Promise<KmeansResult>
 Napi::Value kmeans(const Napi::CallbackInfo& info) {
   const Napi::Object object = as_object(info[1], "options");
-  Matrix matrix =
+  const Matrix matrix =
       info[0].IsExternal() ? bank_matrix(info[0], object.Get("rows")) : array_matrix(info[0], object);
   const KmeansOptions options = read_kmeans_options(object);
   return run_async<KmeansResult>(
-      info.Env(), Hooks(info.Env(), object), std::move(matrix.keep),
-      [rows = std::move(matrix.rows), columns = matrix.columns, bank = matrix.bank,
-       options](const Control& control) {
+      info.Env(), Hooks(info.Env(), object),
+      [matrix, options](const Control& control) {
         KmeansOptions with_control = options;
         with_control.cancelled = control.cancelled;
-        return fltac::kmeans(rows, columns, with_control);
+        return fltac::kmeans(matrix.rows, matrix.columns, with_control);
       },
       [](Napi::Env env, KmeansResult& result) -> Napi::Value {
         const Napi::Object out = Napi::Object::New(env);
@@ -173,6 +174,7 @@ Napi::Value kmeans(const Napi::CallbackInfo& info) {
         out.Set("inertia", result.inertia);
         out.Set("iterations", static_cast<double>(result.iterations));
         out.Set("path", result.path);
+        out.Set("exchanged", static_cast<double>(result.exchanged));
         out.Set("reseeded", static_cast<double>(result.reseeded));
         return out;
       });

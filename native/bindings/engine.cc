@@ -73,7 +73,7 @@ Napi::Value load_backbone(const Napi::CallbackInfo& info) {
   using Result = std::shared_ptr<const Backbone>;
   const std::string folder = as_string(info[0], "folder");
   return run_async<Result>(
-      info.Env(), Hooks(info.Env(), info[1]), {}, [folder](const Control&) { return Backbone::load(folder); },
+      info.Env(), Hooks(info.Env(), info[1]), [folder](const Control&) { return Backbone::load(folder); },
       [](Napi::Env env, Result& backbone) -> Napi::Value {
         const Napi::Object object = architecture_to_js(env, backbone->architecture());
         object.Set("device", "cpu");
@@ -94,7 +94,7 @@ Napi::Value train(const Napi::CallbackInfo& info) {
   const auto jobs = std::make_shared<const std::vector<OwnedTrainJob>>(read_jobs(info[1], read_train_job));
   const TrainOptions options = read_train_options(as_object(info[2], "options"));
   return run_async<Result>(
-      info.Env(), Hooks(info.Env(), info[2]), {},
+      info.Env(), Hooks(info.Env(), info[2]),
       [bank, jobs, options](const Control& control) {
         return fltac::train(*bank, views(*jobs), options, control);
       },
@@ -112,7 +112,7 @@ Napi::Value gradient(const Napi::CallbackInfo& info) {
   const auto job = std::make_shared<const OwnedTrainJob>(read_train_job(info[1]));
   const bool dropout = as_boolean(info[2], "dropout");
   return run_async<Gradient>(
-      info.Env(), Hooks(info.Env(), info.Env().Undefined()), {},
+      info.Env(), Hooks(info.Env(), info.Env().Undefined()),
       [bank, job, dropout](const Control&) { return fltac::gradient(*bank, job->view(), dropout); },
       [](Napi::Env env, Gradient& result) -> Napi::Value {
         const Napi::Object object = Napi::Object::New(env);
@@ -131,7 +131,7 @@ Napi::Value evaluate(const Napi::CallbackInfo& info) {
       std::make_shared<const std::vector<OwnedEvaluateJob>>(read_jobs(info[1], read_evaluate_job));
   const int64_t batch_size = integer_or(as_object(info[2], "options"), "batchSize", kBatchSize);
   return run_async<Result>(
-      info.Env(), Hooks(info.Env(), info[2]), {},
+      info.Env(), Hooks(info.Env(), info[2]),
       [bank, jobs, batch_size](const Control& control) {
         return fltac::evaluate(*bank, views(*jobs), batch_size, control);
       },

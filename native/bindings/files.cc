@@ -28,7 +28,7 @@ Napi::Value nothing(Napi::Env env, bool&) { return env.Undefined(); }
 Napi::Value read_archive(const Napi::CallbackInfo& info) {
   const std::string path = as_string(info[0], "path");
   return run_async<ArchiveValue>(
-      info.Env(), no_hooks(info.Env()), {}, [path](const Control&) { return read_pt(path); },
+      info.Env(), no_hooks(info.Env()), [path](const Control&) { return read_pt(path); },
       [](Napi::Env env, ArchiveValue& value) { return archive_to_js(env, value); });
 }
 
@@ -37,7 +37,7 @@ Napi::Value write_archive(const Napi::CallbackInfo& info) {
   const std::string path = as_string(info[0], "path");
   const auto value = std::make_shared<const ArchiveValue>(archive_from_js(info[1]));
   return run_async<bool>(
-      info.Env(), no_hooks(info.Env()), {},
+      info.Env(), no_hooks(info.Env()),
       [path, value](const Control&) {
         write_pt(path, *value);
         return true;
@@ -49,7 +49,7 @@ Napi::Value write_archive(const Napi::CallbackInfo& info) {
 Napi::Value read_safetensors(const Napi::CallbackInfo& info) {
   const std::string path = as_string(info[0], "path");
   return run_async<NamedTensors>(
-      info.Env(), no_hooks(info.Env()), {},
+      info.Env(), no_hooks(info.Env()),
       [path](const Control&) {
         const SafetensorsModel model = SafetensorsModel::open(path);
         NamedTensors tensors;
@@ -86,7 +86,7 @@ Napi::Value write_safetensors(const Napi::CallbackInfo& info) {
     metadata[name] = as_string(object.Get(name), "metadata." + name);
   }
   return run_async<bool>(
-      info.Env(), no_hooks(info.Env()), {},
+      info.Env(), no_hooks(info.Env()),
       [path, tensors, metadata](const Control&) {
         fltac::write_safetensors(path, *tensors, metadata);
         return true;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "bindings/errors.h"
@@ -17,12 +18,12 @@ namespace fltac::bindings {
 
 class Handle {
  public:
-  explicit Handle(const char* kind) : kind_(kind) {}
+  explicit Handle(std::string_view kind) : kind_(kind) {}
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
   virtual ~Handle() { magic_ = 0; }
 
-  const char* kind() const { return kind_; }
+  std::string_view kind() const { return kind_; }
   bool is_handle() const { return magic_ == kMagic; }
   bool disposed() const { return disposed_; }
   // Lets go of the native object; running calls keep it until they end.
@@ -35,13 +36,13 @@ class Handle {
  private:
   static constexpr uint64_t kMagic = 0x666c746163683031;
   uint64_t magic_ = kMagic;
-  const char* kind_;
+  std::string_view kind_;
   bool disposed_ = false;
   int64_t bytes_ = 0;
 };
 
 struct CancelHandle final : Handle {
-  static constexpr const char* kKind = "control";
+  static constexpr std::string_view kKind = "control";
   CancelHandle() : Handle(kKind) {}
   std::shared_ptr<std::atomic<bool>> flag = std::make_shared<std::atomic<bool>>(false);
 
@@ -50,7 +51,7 @@ struct CancelHandle final : Handle {
 };
 
 struct BackboneHandle final : Handle {
-  static constexpr const char* kKind = "backbone";
+  static constexpr std::string_view kKind = "backbone";
   explicit BackboneHandle(std::shared_ptr<const Backbone> b) : Handle(kKind), backbone(std::move(b)) {}
   std::shared_ptr<const Backbone> backbone;
 
@@ -59,7 +60,7 @@ struct BackboneHandle final : Handle {
 };
 
 struct BankHandle final : Handle {
-  static constexpr const char* kKind = "adapter bank";
+  static constexpr std::string_view kKind = "adapter bank";
   explicit BankHandle(std::shared_ptr<AdapterBank> b) : Handle(kKind), bank(std::move(b)) {}
   std::shared_ptr<AdapterBank> bank;
   // Asynchronous calls that read or write the rows now.

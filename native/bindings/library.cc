@@ -11,6 +11,7 @@
 #include "bindings/values.h"
 #include "lora/layout.h"
 #include "model/architecture.h"
+#include "model/linear.h"
 
 namespace fltac::bindings {
 
@@ -21,13 +22,14 @@ Napi::Value set_error_class(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// () => { libtorch, cuda, threads, cpu }
+// () => { libtorch, cuda, threads, cpu, linear }
 Napi::Value build_info(const Napi::CallbackInfo& info) {
   const Napi::Object object = Napi::Object::New(info.Env());
   object.Set("libtorch", TORCH_VERSION);
   object.Set("cuda", at::hasCUDA());
   object.Set("threads", at::get_num_threads());
   object.Set("cpu", at::get_cpu_capability());
+  object.Set("linear", linear_path());
   return object;
 }
 

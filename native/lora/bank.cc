@@ -12,7 +12,7 @@
 namespace fltac {
 namespace {
 
-// Random sites of initialise: the tensor's number in the layout; these two for a head, so that a trained and
+// Random sites of initialise: the tensor's number in the layout; this one for a head, so that a trained and
 // a frozen head of one stream start alike.
 constexpr uint32_t kHeadSite = 0x40000000;
 

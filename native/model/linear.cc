@@ -38,6 +38,8 @@ at::Tensor multiply(const at::Tensor& x, const at::Tensor& packed, const std::op
 
 }  // namespace
 
+const char* linear_path() { return have_onednn() ? "onednn" : "blas"; }
+
 Linear::Linear(const at::Tensor& weight, const at::Tensor& bias) : bias_(bias) {
   const auto weight_bytes = static_cast<int64_t>(weight.nbytes());
   bytes_ = static_cast<int64_t>(bias.nbytes()) + weight_bytes;

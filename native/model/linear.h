@@ -10,6 +10,9 @@ namespace fltac {
 // y = x W^T + b with W [outputs, inputs] and b [outputs], float32. Where libtorch has oneDNN, W is laid out
 // once for its kernels, for either direction of the product: on the machine of docs/performance.md they
 // run 1.3 times as fast as the BLAS product of the plain layout, for the price of a second copy.
+// "onednn" or "blas": which product this libtorch offers.
+const char* linear_path();
+
 class Linear {
  public:
   Linear() = default;

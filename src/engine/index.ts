@@ -170,9 +170,8 @@ export async function evaluate(
 }
 
 /**
- * Exact K-means (k-means++ starts and Lloyd iterations with scikit-learn's meaning of its options) over the rows of a
- * bank, or of a row-major [rows, columns] matrix. Native code reads the memory in place: leave it alone until the
- * promise settles.
+ * Exact K-means (k-means++ starts and Lloyd iterations with scikit-learn's meaning of its options, then exchanges of
+ * single rows) over the rows of a bank, read in place, or of a row-major [rows, columns] matrix, which is copied.
  *
  * For a bank, `rows` lists the bank rows to cluster (default: all); for a matrix, `rows` and `columns` are its sizes.
  * @throws USAGE for bad options, SHAPE for a matrix of another size, NON_FINITE naming the row and column

@@ -32,6 +32,8 @@ export interface BuildInfo {
   readonly threads: number;
   /** instruction set that libtorch chose, e.g. "AVX512" */
   readonly cpu: string;
+  /** how products with frozen weights are computed: "onednn" in its own layouts, else "blas" */
+  readonly linear: string;
 }
 
 export interface NativeModule {
@@ -81,7 +83,7 @@ export function native(): NativeModule {
 
 /**
  * Runs an asynchronous native call with the caller's abort signal, and gives its errors the caller's stack: they are
- * made in a callback that knows nothing of who called.
+ * made in a callback that knows nothing of who called. `onProgress` is not called once the promise has settled.
  */
 export async function callNative<T>(
   call: (native: NativeModule, hooks: Hooks) => Promise<T>,
@@ -90,8 +92,14 @@ export async function callNative<T>(
   const here = new Error();
   const addon = native();
   const hooks: Hooks = {};
-  if (options.onProgress) hooks.onProgress = options.onProgress;
-  const { signal } = options;
+  const { signal, onProgress } = options;
+  let settled = false;
+  if (onProgress) {
+    // Reports and the end come through queues of their own, so that a report may come after the end.
+    hooks.onProgress = (done, total) => {
+      if (!settled) onProgress(done, total);
+    };
+  }
   let stop: (() => void) | undefined;
   if (signal) {
     const control = addon.createControl();
@@ -109,6 +117,7 @@ export async function callNative<T>(
     }
     throw error;
   } finally {
+    settled = true;
     if (stop) signal?.removeEventListener('abort', stop);
   }
 }

@@ -139,6 +139,11 @@ export interface KmeansOptions {
   /** stop when the centroids move by less than tol x the mean variance of the columns (scikit-learn's meaning) */
   tol?: number;
   seed?: number;
+  /**
+   * after Lloyd, move single rows between clusters while that lowers the inertia (Hartigan 1975; default true): with few
+   * long rows Lloyd stops early, and scikit-learn's result depends much on the seed. false: scikit-learn's procedure
+   */
+  exchange?: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -154,6 +159,8 @@ export interface KmeansResult {
   path: string;
   /** empty clusters that were given a new centroid in the kept start */
   reseeded: number;
+  /** rows that exchanges moved in the kept start */
+  exchanged: number;
 }
 
 /** A value that a torch archive (.pt) can hold; `undefined` never occurs. */

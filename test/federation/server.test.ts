@@ -132,6 +132,7 @@ describe('grouping', () => {
         iterations: 1,
         path: 'fake',
         reseeded: 0,
+        exchanged: 0,
       });
     const strange = { ...input([0, 9, 0, 9], 3), engine };
     const { labels, clusters } = await kmeans.group(strange);

@@ -172,7 +172,15 @@ export class FakeEngine implements Engine {
     }
     const inertia = points.reduce((sum, point, i) => sum + squared(point, centres[labels[i]!]!), 0);
     const flat = Float32Array.from(centres.flatMap((centre) => [...centre]));
-    return Promise.resolve({ labels, centroids: flat, inertia, iterations: 20, path: 'fake', reseeded: 0 });
+    return Promise.resolve({
+      labels,
+      centroids: flat,
+      inertia,
+      iterations: 20,
+      path: 'fake',
+      reseeded: 0,
+      exchanged: 0,
+    });
   }
 
   dispose(): void {
