@@ -250,4 +250,12 @@ describe('scenarios', () => {
     const fromFile = load({ file: new URL('../../configs/glue_bert.yaml', import.meta.url).pathname });
     expect(fromFile).toEqual(load({ flags: { scenario: 'glue' } }));
   });
+
+  it('configs/glue_bert.yaml leaves the folders to the method and the environment', () => {
+    const file = new URL('../../configs/glue_bert.yaml', import.meta.url).pathname;
+    expect(load({ file, flags: { method: 'fedit' }, env: { HF_HUB_CACHE: 'elsewhere' } })).toMatchObject({
+      outputDir: 'results/glue_fedit',
+      cacheDir: 'elsewhere',
+    });
+  });
 });
