@@ -43,6 +43,11 @@ export class FltacError extends Error {
   }
 }
 
+/** The part of an unknown error that a message shows. */
+export function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
 /** Process exit codes of the command line. */
 export const ExitCode = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 

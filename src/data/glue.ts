@@ -1,5 +1,6 @@
 /** The GLUE scenario: five sentence tasks of two classes, from nyu-mll/glue on the Hub. */
 import { join } from 'node:path';
+import { NUM_LABELS } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError } from '../errors.js';
 import { hubSettings } from './hub/settings.js';
@@ -12,7 +13,6 @@ import { TextTokenizer } from './tokenize.js';
 
 const REPO: HubRepo = { type: 'dataset', id: 'nyu-mll/glue' };
 const REVISION = 'main';
-const NUM_LABELS = 2;
 
 /** Text columns of each task, in the order they are tokenised. */
 const TASK_TEXTS: Readonly<Record<string, readonly string[]>> = {
@@ -93,5 +93,5 @@ async function readTask(files: TaskFiles, folder: string, tokenizer: TextTokeniz
     );
   const train = await read(files.train);
   const evaluation = await read(files.validation);
-  return makeTextTask({ name: files.name, numLabels: NUM_LABELS, train, evaluation, tokenizer });
+  return makeTextTask({ name: files.name, numLabels: NUM_LABELS.glue, train, evaluation, tokenizer });
 }

@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { AdapterLayout, AdapterSpec, ArchiveTensor } from '../engine/types.js';
-import { FltacError } from '../errors.js';
+import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from './engine.js';
 
 /**
@@ -82,8 +82,4 @@ async function checkPeftConfig(folder: string, spec: AdapterSpec): Promise<void>
       : [`alpha is ${String(lora_alpha)} there, lora_alpha ${spec.loraAlpha} in this run`]),
   ];
   if (faults.length > 0) throw new FltacError('USAGE', `${file} does not fit: ${faults.join('; ')}`);
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

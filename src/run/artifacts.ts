@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { AdapterLayout, AdapterSpec, ArchiveDict, ArchiveTensor, ArchiveValue } from '../engine/types.js';
-import { FltacError } from '../errors.js';
+import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
 import { plainName } from '../federation/initial.js';
 import type { Partition } from '../federation/partition.js';
-import { messageOf, writeJsonFile } from './files.js';
+import { writeJsonFile } from './files.js';
 import { RUN_FILES } from './folder.js';
 
 /** What `adapters_round_<t>.pt` holds. */

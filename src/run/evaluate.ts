@@ -3,13 +3,13 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import type { RunConfig } from '../config/schema.js';
-import { FltacError } from '../errors.js';
+import { FltacError, messageOf } from '../errors.js';
 import { evaluateHoldings, predictionOf, type PairResult, type TaskScore } from '../federation/evaluation.js';
 import { METHODS } from '../federation/methods.js';
 import { planAdapters, trueTask, type Plan } from '../federation/plan.js';
 import { holdingsOf, startRow } from '../federation/round.js';
 import { readRoundAdapters, roundFile, type RoundAdapters } from './artifacts.js';
-import { assertWritable, messageOf, writeTextFile } from './files.js';
+import { assertWritable, writeTextFile } from './files.js';
 import { RUN_FILES } from './folder.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 

@@ -1,12 +1,7 @@
 /** Whole files or none: text is written beside its place, flushed, and renamed. */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { FltacError } from '../errors.js';
-
-/** The part of an unknown error that a message shows. */
-export function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
-}
+import { FltacError, messageOf } from '../errors.js';
 
 /** @throws FltacError IO naming the path */
 export async function writeTextFile(path: string, text: string): Promise<void> {

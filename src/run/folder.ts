@@ -1,8 +1,11 @@
-/** A run's folder: made before any work, never mixed with another run, and never emptied of what fltac did not write. */
+/**
+ * A run's folder: made before any work, never mixed with another run, and never emptied of what fltac did not write. An
+ * earlier run in it stays until the new one has begun.
+ */
 import { mkdir, readFile, readdir, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
-import { FltacError } from '../errors.js';
-import { assertWritable, messageOf } from './files.js';
+import { FltacError, messageOf } from '../errors.js';
+import { assertWritable } from './files.js';
 
 /** What fltac writes into a run's folder; `overwrite` deletes these names and no others. */
 const OWN_NAMES = [
@@ -30,9 +33,9 @@ export const RUN_FILES = {
 } as const;
 
 /**
- * Makes the folder of a new run, with its parents, and proves that it can be written.
+ * Makes the folder of a new run, with its parents, and proves that it can be written. Nothing in it is deleted.
  *
- * @param overwrite deletes an earlier run's files in it; otherwise a folder that is not empty is refused
+ * @param overwrite accepts an earlier run in it, for `clearRunFolder`; otherwise a folder that is not empty is refused
  * @returns the absolute path
  * @throws FltacError USAGE for a folder that is not empty, or (with `overwrite`) is not a run of fltac; IO for a path
  *   that cannot be made or written
@@ -46,7 +49,7 @@ export async function prepareRunFolder(folder: string, overwrite: boolean): Prom
   } catch (cause) {
     throw unwritable(absolute, cause);
   }
-  if (names.length > 0) await emptyRunFolder(absolute, names, overwrite);
+  if (names.length > 0) await assertReplaceable(absolute, names, overwrite);
   try {
     await assertWritable(path.join(absolute, RUN_FILES.environment));
   } catch (cause) {
@@ -55,13 +58,30 @@ export async function prepareRunFolder(folder: string, overwrite: boolean): Prom
   return absolute;
 }
 
+/**
+ * Deletes the earlier run's files in a folder that `prepareRunFolder` accepted; what fltac did not write stays.
+ *
+ * @throws FltacError IO for a file that cannot be deleted
+ */
+export async function clearRunFolder(folder: string): Promise<void> {
+  try {
+    const names = await readdir(folder);
+    const own = names.filter((name) => LEFTOVER.test(name) || OWN_NAMES.some((pattern) => pattern.test(name)));
+    // The environment record is what marks a run's folder: it goes last.
+    const last = (name: string) => Number(name === RUN_FILES.environment);
+    for (const name of own.sort((a, b) => last(a) - last(b))) await rm(path.join(folder, name), { recursive: true });
+  } catch (cause) {
+    throw unwritable(folder, cause);
+  }
+}
+
 /** Removes a run folder that nothing was written to, so that a run which failed at its start leaves nothing. */
 export async function removeIfEmpty(folder: string): Promise<void> {
   // It fails for a folder with files in it, which is what is wanted.
   await rmdir(folder).catch(() => undefined);
 }
 
-async function emptyRunFolder(folder: string, names: readonly string[], overwrite: boolean): Promise<void> {
+async function assertReplaceable(folder: string, names: readonly string[], overwrite: boolean): Promise<void> {
   const shown = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
   if (!overwrite) {
     throw new FltacError(
@@ -74,16 +94,6 @@ async function emptyRunFolder(folder: string, names: readonly string[], overwrit
       'USAGE',
       `the output folder ${folder} holds ${shown}, which is no run of fltac: it is not overwritten; choose another output_dir`,
     );
-  }
-  const own = names.filter((name) => LEFTOVER.test(name) || OWN_NAMES.some((pattern) => pattern.test(name)));
-  try {
-    // The environment record is what marks a run's folder: it goes last.
-    for (const name of own.filter((name) => name !== RUN_FILES.environment)) {
-      await rm(path.join(folder, name), { recursive: true });
-    }
-    await rm(path.join(folder, RUN_FILES.environment));
-  } catch (cause) {
-    throw unwritable(folder, cause);
   }
 }
 

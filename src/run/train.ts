@@ -10,7 +10,7 @@ import { Federation, type RoundAssignment, type RoundOutcome } from '../federati
 import { finalFolder, partitionRecord, writePeftDirectory, writeRoundAdapters } from './artifacts.js';
 import { environmentRecord } from './environment.js';
 import { writeJsonFile, writeTextFile } from './files.js';
-import { RUN_FILES, prepareRunFolder, removeIfEmpty } from './folder.js';
+import { RUN_FILES, clearRunFolder, prepareRunFolder, removeIfEmpty } from './folder.js';
 import { Journal } from './journal.js';
 import { formatSeconds } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
@@ -32,7 +32,8 @@ interface MethodRun {
 
 /**
  * Trains as the configuration says and leaves the files of SPEC.md in `config.outputDir`. The folder is proved
- * writable before anything is downloaded; a round's files are written when the round is complete.
+ * writable before anything is downloaded; an earlier run in it is deleted only once model, data and adapters are ready;
+ * a round's files are written when the round is complete.
  *
  * @throws FltacError USAGE or IO for the folder; ABORTED (saying what was saved) once `context.signal` is aborted;
  *   any error of the model, the data or the training
@@ -99,6 +100,8 @@ async function runMethod(
   const started = performance.now();
   const federation = await createFederation(run, context, cache);
   try {
+    // Until here any failure leaves an earlier run in the folder as it was.
+    await clearRunFolder(folder);
     await writeRunRecords(run, folder);
     announceRun(run, federation, context);
     const before = untuned ?? (await stoppable(federation.evaluate(context.signal), 0, federation.rounds, folder));

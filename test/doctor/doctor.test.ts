@@ -17,7 +17,7 @@ const healthy: DoctorFacts = {
   addon: { state: 'loaded', abiVersion: 1, libtorch: '2.13.0', cuda: false, threads: 2, cpu: 'AVX2' },
   cpu: { model: 'A processor', level: 'AVX2 (x86-64-v3)', cores: 2, ompThreads: undefined },
   memoryBytes: 8e9,
-  disk: { folder: '/work', freeBytes: 50e9 },
+  disk: { folder: '/somewhere', freeBytes: 50e9 },
   hub: { state: 'read', endpoint: 'https://hub.test', cacheDir: '/c', offline: false, token: true, proxy: false },
   quickstart: ['model/config.json', 'model/model.safetensors', 'model/tokenizer.json'],
 };
@@ -42,7 +42,7 @@ describe('the doctor', () => {
       libtorch: { kind: 'error', message: 'none was found\n  fix: install' },
       addon: notBuilt,
       memoryBytes: 1e9,
-      disk: { folder: '/work', freeBytes: 1e6 },
+      disk: { folder: '/somewhere', freeBytes: 1e6 },
       hub: { state: 'failed', reason: 'HF_ENDPOINT must be an address' },
       quickstart: [],
     });

@@ -1,10 +1,10 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { prepareRunFolder, removeIfEmpty } from '../../src/run/folder.js';
 import { trainRun } from '../../src/run/train.js';
-import { fakeConfig, fakeRun } from './support.js';
+import { fakeConfig, fakeRun, type FakeRun } from './support.js';
 
 let root: string;
 let folder: string;
@@ -16,6 +16,15 @@ afterEach(async () => {
   await chmod(root, 0o755);
   await rm(root, { recursive: true });
 });
+
+/** Every file of a folder with its bytes. */
+async function contents(of: string): Promise<Record<string, string>> {
+  const entries = await readdir(of, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  return Object.fromEntries(
+    await Promise.all(files.sort().map(async (file) => [file, (await readFile(file)).toString('base64')] as const)),
+  );
+}
 
 describe("a run's folder", () => {
   it('is made with its parents, and left empty by the writing test', async () => {
@@ -59,6 +68,26 @@ describe("a run's folder", () => {
     const names = await readdir(folder);
     expect(names).toContain('notes.txt');
     expect(names.filter((name) => name.endsWith('.pt'))).toEqual(['adapters_round_1.pt']);
+  });
+
+  it.each([
+    ['the model', (run: FakeRun) => (run.context.parts!.resolveModel = () => Promise.reject(new Error('offline')))],
+    ['the data', (run: FakeRun) => (run.context.parts!.loadScenario = () => Promise.reject(new Error('offline')))],
+  ])('keeps the run in it where an overwriting one fails at %s', async (_, breakIt) => {
+    await trainRun(fakeConfig(folder, { rounds: 1 }), fakeRun().context);
+    const before = await contents(folder);
+    const run = fakeRun({ overwrite: true });
+    breakIt(run);
+    await expect(trainRun(fakeConfig(folder), run.context)).rejects.toThrow('offline');
+    expect(await contents(folder)).toEqual(before);
+  });
+
+  it('keeps the run in it where an overwriting one cannot make its adapters', async () => {
+    await trainRun(fakeConfig(folder, { rounds: 1 }), fakeRun().context);
+    const before = await contents(folder);
+    const config = fakeConfig(folder, { initialAdapter: path.join(root, 'none.safetensors') });
+    await expect(trainRun(config, fakeRun({ overwrite: true }).context)).rejects.toMatchObject({ code: 'IO' });
+    expect(await contents(folder)).toEqual(before);
   });
 
   it('that is no run is never emptied', async () => {

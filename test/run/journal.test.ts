@@ -1,14 +1,24 @@
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, readdir, rm, type FileHandle } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Journal } from '../../src/run/journal.js';
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(path.join(os.tmpdir(), 'fltac-journal-'));
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(folder, { recursive: true });
+});
+
+/** What all open files inherit from; Node exports no name for it. */
+async function handlePrototype(file: string): Promise<FileHandle> {
+  const handle = await open(file, 'r');
+  await handle.close();
+  return Object.getPrototypeOf(handle) as FileHandle;
+}
 
 describe('a journal', () => {
   it('grows by whole groups of lines', async () => {
@@ -30,6 +40,24 @@ describe('a journal', () => {
       code: 'NON_FINITE',
     });
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.each(['appendFile', 'sync'] as const)('is as it was when %s fails', async (call) => {
+    const journal = new Journal(path.join(folder, 'metrics.jsonl'));
+    await journal.append([{ round: 1 }]);
+    const handles = await handlePrototype(journal.path);
+    const failing = vi.spyOn(handles, call).mockImplementationOnce(async function (this: FileHandle) {
+      await this.write('{"round":2}\n{"rou');
+      throw new Error('the disk is full');
+    });
+    await expect(journal.append([{ round: 2 }, { round: 2, done: true }])).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining('metrics.jsonl cannot be written: the disk is full') as string,
+    });
+    expect(failing).toHaveBeenCalledOnce();
+    expect(await readFile(journal.path, 'utf8')).toBe('{"round":1}\n');
+    await journal.append([{ round: 2 }]);
+    expect(await readFile(journal.path, 'utf8')).toBe('{"round":1}\n{"round":2}\n');
   });
 
   it('names a file that cannot be written', async () => {
