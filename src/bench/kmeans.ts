@@ -1,5 +1,6 @@
 /** How long one K-means over adapters takes. */
 import { kmeans, setThreads } from '../engine/index.js';
+import { resolveThreads } from '../engine/threads.js';
 import { Generator } from '../numpy/index.js';
 import { statistics } from './statistics.js';
 import type { Milliseconds } from './statistics.js';
@@ -11,7 +12,7 @@ export interface KmeansShape {
   nInit: number;
   repeat: number;
   seed: number;
-  /** 0 takes all cores */
+  /** 0 takes OMP_NUM_THREADS, or else all cores; in a report, those taken */
   threads: number;
 }
 
@@ -29,7 +30,8 @@ export interface KmeansReport extends KmeansShape {
  */
 export async function benchKmeans(shape: KmeansShape, signal: AbortSignal): Promise<KmeansReport> {
   const { rows, columns, k, nInit, repeat, seed } = shape;
-  if (shape.threads > 0) setThreads(shape.threads);
+  const threads = resolveThreads(shape.threads);
+  setThreads(threads);
   const data = blobs(shape);
   const cluster = () => kmeans(data, { rows, columns, k, nInit, seed, signal });
   const { inertia, iterations, path } = await cluster();
@@ -39,7 +41,7 @@ export async function benchKmeans(shape: KmeansShape, signal: AbortSignal): Prom
     await cluster();
     times.push(performance.now() - started);
   }
-  return { ...shape, milliseconds: statistics(times), inertia, iterations, path };
+  return { ...shape, threads, milliseconds: statistics(times), inertia, iterations, path };
 }
 
 function blobs({ rows, columns, k, seed }: KmeansShape): Float32Array {

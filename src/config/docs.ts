@@ -24,7 +24,6 @@ export function configurationMarkdown(): string {
       'value read as YAML. Named flags win over `--override`, which wins over the file, which wins over the defaults of ' +
       'the scenario, which win over the common ones. Unknown keys and bad values are all reported together, before ' +
       'anything is downloaded, and end the command with exit code 2.',
-    'Keys marked *free* may have another value when a run is resumed.',
     ...groups.map(groupSection),
     '## Scenarios',
     READY_SCENARIOS.map((name) => `- \`${name}\`: ${SCENARIOS[name].title} (${SCENARIOS[name].tasks.join(', ')})`).join(
@@ -43,9 +42,8 @@ function groupSection(group: Group): string {
 }
 
 function tableRow(key: ConfigKey): string {
-  const { flag, resume, kind, meaning } = keyRow(key);
-  const marks = [...(flag ? ['*flag*'] : []), ...(resume === 'free' ? ['*free*'] : [])].join(', ');
-  const cells = [`\`${key}\`${marks ? ` (${marks})` : ''}`, kind.expected, defaultText(key), meaning];
+  const { flag, kind, meaning } = keyRow(key);
+  const cells = [`\`${key}\`${flag ? ' (*flag*)' : ''}`, kind.expected, defaultText(key), meaning];
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`;
 }
 

@@ -339,7 +339,7 @@ export const KEYS = {
     group: 'machine',
     kind: integer({ min: 0, max: 4096 }),
     default: 0,
-    meaning: 'CPU threads; 0 uses all cores',
+    meaning: 'CPU threads; 0 takes OMP_NUM_THREADS, or else all cores',
     alsoCalled: ['num_threads', 'n_threads'],
   }),
   device: row({

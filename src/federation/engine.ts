@@ -61,7 +61,7 @@ export interface Engine {
 export interface LoadOptions {
   device: string;
   dtype: string;
-  /** 0 takes all cores */
+  /** 0 takes OMP_NUM_THREADS, or else all cores */
   threads: number;
 }
 

@@ -1,5 +1,4 @@
 /** The libtorch engine behind the interfaces that the federation asks for. */
-import os from 'node:os';
 import {
   AdapterBank,
   Backbone,
@@ -13,6 +12,7 @@ import {
   writeArchive,
   writeSafetensors,
 } from '../engine/index.js';
+import { resolveThreads } from '../engine/threads.js';
 import { FltacError } from '../errors.js';
 import type { Bank, Engine, EngineFace, LoadOptions } from './engine.js';
 
@@ -30,7 +30,7 @@ export const nativeEngine: EngineFace = {
 };
 
 async function loadEngine(folder: string, options: LoadOptions): Promise<Engine> {
-  setThreads(options.threads === 0 ? os.availableParallelism() : options.threads);
+  setThreads(resolveThreads(options.threads));
   const backbone = await Backbone.load(folder, { device: options.device, dtype: options.dtype });
   return {
     info: backbone.info,

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import { resolveThreads } from '../engine/threads.js';
 import type { OpenRun } from './open.js';
 
 const require = createRequire(import.meta.url);
@@ -28,7 +29,7 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     cpu: os.cpus()[0]?.model ?? 'unknown',
     cores: os.availableParallelism(),
     memory_bytes: os.totalmem(),
-    threads: run.config.threads === 0 ? os.availableParallelism() : run.config.threads,
+    threads: resolveThreads(run.config.threads),
     device: info.device,
     dtype: info.dtype,
     cohort: run.cohort,

@@ -54,7 +54,7 @@ function addKmeans(bench: Command, { io }: CommandContext): void {
     .option('--n-init <n>', 'k-means++ starts', integerFrom(1), 10)
     .option('--repeat <n>', 'timed runs, after an untimed one', integerFrom(1), 5)
     .option('--seed <n>', 'seed of the data and the starts', integerFrom(0), 42)
-    .option('--threads <n>', 'CPU threads; 0 uses all cores', integerFrom(0), 0)
+    .option('--threads <n>', 'CPU threads; 0 takes OMP_NUM_THREADS, or else all cores', integerFrom(0), 0)
     .addOption(formatOption())
     .addHelpText('after', KMEANS_EXAMPLES)
     .action(async ({ format, ...shape }: FormatOptions & KmeansShape) => {
