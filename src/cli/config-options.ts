@@ -45,7 +45,7 @@ export function configSources(command: Command, env: NodeJS.ProcessEnv): ConfigS
     overrides: (options['override'] as string[] | undefined) ?? [],
     flags,
     unknownFlags: strangers(command.args),
-    knownFlags: command.options.flatMap((option) => option.long ?? []),
+    knownFlags: command.options.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : long)),
     env,
   };
 }

@@ -8,6 +8,7 @@ import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
 import { addTrain } from './commands/train.js';
 import type { Io } from './io.js';
+import { addPlanned } from './planned.js';
 
 const EXAMPLES = `
 Examples:
@@ -47,6 +48,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     .addHelpText('after', EXAMPLES);
   const context = { io, setExitCode };
   for (const add of [addTrain, addEvaluate, addPartition, addParams, addDoctor, addBench]) add(program, context);
+  addPlanned(program);
   return program;
 }
 

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PLANNED_COMMANDS } from '../../src/cli/planned.js';
 import { withDashes } from '../../src/cli/run.js';
 import { run, runWith } from './support.js';
 
@@ -20,6 +21,8 @@ describe('wrong usage', () => {
     [['train', '--rounds'], /--rounds <integer>' argument missing/],
     [['train', 'stray'], /stray: is not expected here/],
     [['train', '--scenario', 'dolly'], /dolly is not in this version yet; expected one of quickstart, glue/],
+    [['train', '--resume'], /--resume is not in this version yet; what there is: .*--overwrite/],
+    [['train', '--resume', 'results/x'], /--resume is not in this version yet/],
     [['train', '--config', 'none.yaml'], /none\.yaml: the configuration cannot be read: ENOENT/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],
   ])('%j ends with exit code 2, one message on stderr and nothing on stdout', async (argv, message) => {
@@ -50,6 +53,22 @@ describe('wrong usage', () => {
   it('sends a flag that another command has to --override', async () => {
     const { stderr } = await run('partition', '--lr', '1');
     expect(stderr).toContain('--lr: is not a flag of this command; give it as --override lr=…');
+  });
+});
+
+describe('planned commands', () => {
+  it.each(Object.keys(PLANNED_COMMANDS))('%s ends with exit code 2 and names what there is', async (name) => {
+    for (const argv of [[name], [name, 'results/x', '--some', 'flag'], [name, '--help']]) {
+      const { code, stdout, stderr } = await run(...argv);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toContain(`fltac: fltac ${name} is not in this version yet; what there is: `);
+    }
+  });
+
+  it('are not in the help', async () => {
+    const { stdout } = await run('--help');
+    for (const name of Object.keys(PLANNED_COMMANDS)) expect(stdout).not.toMatch(new RegExp(`^ +${name} `, 'm'));
+    expect((await run('train', '--help')).stdout).not.toContain('--resume');
   });
 });
 

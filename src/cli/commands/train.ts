@@ -7,6 +7,7 @@ import { formatOption } from '../arguments.js';
 import { addConfigOptions, configSources, overrideHelp } from '../config-options.js';
 import { interruptible } from '../interrupt.js';
 import { printResult, tableStyle } from '../io.js';
+import { addPlannedFlags, refusePlannedFlags } from '../planned.js';
 import type { CommandContext } from '../program.js';
 
 const EXAMPLES = `
@@ -32,7 +33,9 @@ export function addTrain(program: Command, { io }: CommandContext): void {
     .option('--overwrite', 'replace an earlier run in the output folder')
     .addHelpText('after', overrideHelp)
     .addHelpText('after', EXAMPLES);
+  addPlannedFlags(command);
   addConfigOptions(command).action(async (options: FormatOptions & { overwrite?: boolean }) => {
+    refusePlannedFlags(options);
     const { config, given, warnings } = loadConfig(configSources(command, io.env));
     const log = createLog({ stream: io.stderr, env: io.env });
     for (const warning of warnings) log.warn(warning);
