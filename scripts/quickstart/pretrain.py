@@ -90,7 +90,7 @@ def mask_words(rng, ids, vocabulary):
 
 
 def collate(rng, vocabulary, texts, limit):
-    """Padded tensors of (first, second) texts with words masked: what BertForPreTraining takes, without next-sentence labels."""
+    """(inputs of BertModel, targets): padded tensors of (first, second) texts with words masked."""
     rows = []
     for first, second in texts:
         ids, types = encode(vocabulary, first, second, limit)
@@ -162,7 +162,7 @@ def passage_step(model, bags, rng, size, limit):
 
 
 def make_optimizer(modules, steps, lr):
-    """AdamW without decay on biases and norms; linear warm-up over a thirtieth of the steps, linear fall in the last half."""
+    """AdamW, no decay on biases and norms; warm-up over a thirtieth of the steps, linear fall in the last half."""
     parameters = [p for module in modules for p in module.parameters()]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.01},

@@ -8,7 +8,7 @@ SUFFIXES = ["s", "ed", "ing", "ly", "er", "est", "ness", "less", "ful", "en", "a
 
 
 def build_vocabulary(counts):
-    """token -> id for `counts` of words: special tokens, characters, continuations, then words by falling count, ties in byte order."""
+    """token -> id: special tokens, characters, continuations, then the words of `counts`, most frequent first."""
     characters = string.ascii_lowercase + string.digits + ".,?!'-"
     tokens = SPECIAL + list(characters) + [f"##{c}" for c in string.ascii_lowercase + string.digits]
     tokens += [f"##{suffix}" for suffix in SUFFIXES if len(suffix) > 1]
