@@ -20,12 +20,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   using namespace fltac::bindings;
   fltac::use_cached_cpu_memory();
   env.SetInstanceData(new AddonData());
-  env.AddCleanupHook([env] { AddonData::of(env).thread.stop(); });
   exports.Set("abiVersion", kAbiVersion);
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("setErrorClass", entry<set_error_class>);
+  add("shutDown", entry<shut_down>);
   add("buildInfo", entry<build_info>);
   add("memoryHeld", entry<memory_held>);
   add("setThreads", entry<set_threads>);

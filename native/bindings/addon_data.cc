@@ -10,6 +10,12 @@
 
 namespace fltac::bindings {
 
+void Call::stop_computing(void* call) { static_cast<Call*>(call)->addon_.thread.stop(); }
+
+void Call::guard_teardown(Napi::Env env) { napi_add_env_cleanup_hook(env, &Call::stop_computing, this); }
+
+void Call::unguard_teardown(Napi::Env env) { napi_remove_env_cleanup_hook(env, &Call::stop_computing, this); }
+
 void ComputeThread::post(Call* call, Napi::ThreadSafeFunction done) {
   const std::lock_guard lock(mutex_);
   queue_.push_back({call, std::move(done)});
@@ -42,7 +48,7 @@ void ComputeThread::run() {
     }
     item.call->compute();
     release_cached_cpu_memory();
-    // A refusal means that the environment is going down: AddonData frees the call then.
+    if (stopping_) return;  // nobody is left to settle it: AddonData frees the call
     item.done.BlockingCall(item.call, [](Napi::Env env, Napi::Function, Call* call) {
       if (env != nullptr) call->settle(env);
     });

@@ -14,16 +14,30 @@
 
 namespace fltac::bindings {
 
+struct AddonData;
+
 // An asynchronous call. compute() runs on the compute thread and touches no JavaScript value; settle() runs
 // on the JavaScript thread afterwards.
 class Call {
  public:
-  Call() = default;
+  explicit Call(AddonData& addon) : addon_(addon) {}
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
   virtual ~Call() = default;
   virtual void compute() = 0;
   virtual void settle(Napi::Env env) = 0;
+
+  // Ends all computing before the environment takes the call's thread-safe functions down: a thread that used
+  // one afterwards would crash the process. Hooks run last first, so this one is set after those functions
+  // are made.
+  void guard_teardown(Napi::Env env);
+  void unguard_teardown(Napi::Env env);
+
+ protected:
+  AddonData& addon_;
+
+ private:
+  static void stop_computing(void* call);
 };
 
 // One thread for all heavy work: calls run in the order they were made, and OpenMP keeps a single team of

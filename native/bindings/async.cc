@@ -21,7 +21,8 @@ Control Hooks::control(const ComputeThread& thread) {
   Control control;
   control.cancelled = [&thread, flag = cancelled_] { return thread.stopping() || (flag && *flag); };
   if (!progress_) return control;
-  control.progress = [this](int64_t done, int64_t total) {
+  control.progress = [this, &thread](int64_t done, int64_t total) {
+    if (thread.stopping()) return;
     const auto now = std::chrono::steady_clock::now();
     if (done < total && now - last_ < kProgressInterval) return;
     last_ = now;

@@ -47,8 +47,8 @@ class AsyncCall final : public Call {
   using Finish = std::function<Napi::Value(Napi::Env, Result&)>;
 
   AsyncCall(Napi::Env env, Hooks hooks, Compute compute, Finish finish)
-      : deferred(Napi::Promise::Deferred::New(env)),
-        addon_(AddonData::of(env)),
+      : Call(AddonData::of(env)),
+        deferred(Napi::Promise::Deferred::New(env)),
         hooks_(std::move(hooks)),
         compute_(std::move(compute)),
         finish_(std::move(finish)) {}
@@ -63,6 +63,7 @@ class AsyncCall final : public Call {
   }
 
   void settle(Napi::Env env) override {
+    unguard_teardown(env);
     hooks_.release();
     try {
       if (failure_) {
@@ -81,7 +82,6 @@ class AsyncCall final : public Call {
   Napi::Promise::Deferred deferred;
 
  private:
-  AddonData& addon_;
   Hooks hooks_;
   Compute compute_;
   Finish finish_;
@@ -100,6 +100,7 @@ Napi::Value run_async(Napi::Env env, Hooks hooks, std::function<Result(const Con
   const Napi::Promise promise = call->deferred.Promise();
   Call* raw = call.get();
   addon.calls.push_back(std::move(call));
+  raw->guard_teardown(env);
   addon.thread.post(raw, done);
   return promise;
 }

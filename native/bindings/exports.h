@@ -7,6 +7,7 @@ namespace fltac::bindings {
 
 // library.cc
 Napi::Value set_error_class(const Napi::CallbackInfo& info);
+Napi::Value shut_down(const Napi::CallbackInfo& info);
 Napi::Value build_info(const Napi::CallbackInfo& info);
 Napi::Value memory_held(const Napi::CallbackInfo& info);
 Napi::Value set_threads(const Napi::CallbackInfo& info);

@@ -22,6 +22,14 @@ Napi::Value set_error_class(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// (): ends the running call at its next step and waits for it; for the end of the process only.
+// process.exit() takes libtorch's statics down without taking the environment down, and a thread still
+// computing would crash.
+Napi::Value shut_down(const Napi::CallbackInfo& info) {
+  AddonData::of(info.Env()).thread.stop();
+  return info.Env().Undefined();
+}
+
 // () => { libtorch, cuda, threads, cpu, linear }
 Napi::Value build_info(const Napi::CallbackInfo& info) {
   const Napi::Object object = Napi::Object::New(info.Env());

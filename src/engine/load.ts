@@ -15,6 +15,8 @@ const BUILD_COMMAND = 'npm run build:native';
 interface AddonBase {
   readonly abiVersion: number;
   setErrorClass(errorClass: typeof FltacError): void;
+  /** ends what is computing and waits for it */
+  shutDown(): void;
 }
 
 /** The addon's exports as they come from the binary; `native.ts` types them. */
@@ -57,6 +59,8 @@ export function loadAddon(): LoadedAddon {
     );
   }
   addon.setErrorClass(FltacError);
+  const { shutDown } = addon;
+  process.once('exit', () => shutDown());
   loaded = addon;
   return addon;
 }

@@ -91,33 +91,45 @@ export async function callNative<T>(
 ): Promise<T> {
   const here = new Error();
   const addon = native();
-  const hooks: Hooks = {};
   const { signal, onProgress } = options;
+  const control = addon.createControl();
+  const stop = () => addon.cancel(control);
+  const hooks: Hooks = { control };
   let settled = false;
+  let callbackFailure: { error: unknown } | undefined;
   if (onProgress) {
-    // Reports and the end come through queues of their own, so that a report may come after the end.
+    // Reports and the end come through queues of their own, so that a report may come after the end. What the callback
+    // throws would be lost in native code: it ends the call instead.
     hooks.onProgress = (done, total) => {
-      if (!settled) onProgress(done, total);
+      if (settled || callbackFailure) return;
+      try {
+        onProgress(done, total);
+      } catch (error) {
+        callbackFailure = { error };
+        stop();
+      }
     };
   }
-  let stop: (() => void) | undefined;
-  if (signal) {
-    const control = addon.createControl();
-    hooks.control = control;
-    stop = () => addon.cancel(control);
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  }
+  if (signal?.aborted) stop();
+  signal?.addEventListener('abort', stop, { once: true });
   try {
-    return await call(addon, hooks);
+    const result = await call(addon, hooks);
+    settled = true;
+    throwFailure(callbackFailure);
+    return result;
   } catch (error) {
+    settled = true;
+    throwFailure(callbackFailure);
     if (error instanceof Error) {
       const callers = here.stack?.split('\n').slice(2).join('\n') ?? '';
       error.stack = `${error.name}: ${error.message}\n${callers}`;
     }
     throw error;
   } finally {
-    settled = true;
-    if (stop) signal?.removeEventListener('abort', stop);
+    signal?.removeEventListener('abort', stop);
   }
+}
+
+function throwFailure(failure: { error: unknown } | undefined): void {
+  if (failure) throw failure.error;
 }

@@ -271,6 +271,16 @@ describe('an abort signal', () => {
     bank.dispose();
   });
 
+  it('is not needed for a progress callback that throws: the call ends with what it threw', async () => {
+    const bank = bankOf(1);
+    const onProgress = () => {
+      throw new RangeError('the callback failed');
+    };
+    const running = train(bank, [job(0, 1, 2000)], { lr: 1e-3, cohort: 1, onProgress });
+    await expect(running).rejects.toThrow(RangeError);
+    bank.dispose();
+  });
+
   it('that has fired already stops a call before its first step', async () => {
     const bank = bankOf(1);
     const before = bank.get(0);

@@ -1,7 +1,9 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { callNative, type Hooks } from '../../src/engine/native.js';
 
-vi.mock('../../src/engine/load.js', () => ({ loadAddon: () => ({}) }));
+vi.mock('../../src/engine/load.js', () => ({
+  loadAddon: () => ({ createControl: () => ({}), cancel: () => undefined }),
+}));
 afterEach(() => vi.restoreAllMocks());
 
 it.each([
