@@ -59,8 +59,7 @@ export function loadAddon(): LoadedAddon {
     );
   }
   addon.setErrorClass(FltacError);
-  const { shutDown } = addon;
-  process.once('exit', () => shutDown());
+  process.once('exit', () => addon.shutDown());
   loaded = addon;
   return addon;
 }
