@@ -20,6 +20,9 @@ constexpr size_t kLarge = size_t{1} << 18;
 // Each buffer's mapped size stands this far before it (0: it is the C library's); as far as tensors are
 // aligned.
 constexpr size_t kMark = 64;
+// Up to this much stays cached between calls: small models call often, and a fresh page costs more than its
+// arithmetic.
+constexpr size_t kWorthKeeping = size_t{1} << 27;
 // A mapping begins with a page for the mark; the buffer follows, so it is page-aligned.
 constexpr size_t kHeader = 4096;
 
@@ -42,6 +45,9 @@ class CachedCpuAllocator final : public c10::Allocator {
 
   void release() {
     const std::lock_guard lock(mutex_);
+    size_t total = 0;
+    for (const auto& [size, buffers] : free_) total += size * buffers.size();
+    if (total <= kWorthKeeping) return;
     for (auto& [size, buffers] : free_) {
       for (void* data : buffers) unmap(data, size);
     }

@@ -9,7 +9,7 @@ namespace fltac {
 // Makes libtorch allocate through the cache, for the process. Calls after the first do nothing.
 void use_cached_cpu_memory();
 
-// Gives all cached buffers back to the system.
+// Gives the cached buffers back to the system, unless they are few (128 MiB).
 void release_cached_cpu_memory();
 
 }  // namespace fltac
