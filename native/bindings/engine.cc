@@ -22,7 +22,7 @@ struct OwnedTrainJob {
 
 OwnedTrainJob read_train_job(const Napi::Value& value) {
   const Napi::Object object = as_object(value, "a training job");
-  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("sequences"), "job.sequences"),
+  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("examples"), "job.examples"),
           copy_int32(object.Get("batches"), "job.batches"), as_bigint(object.Get("stream"), "job.stream")};
 }
 
@@ -35,7 +35,7 @@ struct OwnedEvaluateJob {
 
 OwnedEvaluateJob read_evaluate_job(const Napi::Value& value) {
   const Napi::Object object = as_object(value, "an evaluation job");
-  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("sequences"), "job.sequences")};
+  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("examples"), "job.examples")};
 }
 
 template <typename Owned>

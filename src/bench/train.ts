@@ -1,4 +1,5 @@
 /** How fast local fine-tuning goes. */
+import { asSequences } from '../engine/examples.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError } from '../errors.js';
 import { drawBatches, streamGenerator, streamKey } from '../federation/streams.js';
@@ -38,14 +39,14 @@ async function fineTune(run: OpenRun, signal: AbortSignal): Promise<TrainReport>
   const { client, task, rows } = firstWithData(run);
   const random = streamGenerator(config.seed, 'batches', 1, client, task.name);
   const { order, batches } = drawBatches(rows, config.localSteps, config.batchSize, random);
-  const sequences = await task.trainSequences(order);
+  const sequences = asSequences(await task.trainExamples(order));
   const bank = engine.createBank(spec, 1);
   try {
     bank.initialise(0, streamKey(config.seed, 'initial'));
     const stream = streamKey(config.seed, 'dropout', 1, client, task.name);
     const { lr, weightDecay } = config;
     const started = performance.now();
-    const [result] = await engine.train(bank, [{ row: 0, sequences, batches, stream }], {
+    const [result] = await engine.train(bank, [{ row: 0, examples: sequences, batches, stream }], {
       lr,
       weightDecay,
       cohort: 1,

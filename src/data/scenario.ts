@@ -1,12 +1,12 @@
-/** Scenarios: which tasks there are, and their rows as token sequences. */
-import type { PackedSequences } from '../engine/types.js';
+/** Scenarios: which tasks there are, and their rows in the form the backbone reads. */
+import type { Examples } from '../engine/types.js';
 import type { RunConfig } from '../config/schema.js';
 import type { TaskSize } from '../federation/partition.js';
 import { bundledTasks } from './bundled.js';
 import type { Log } from '../run/log.js';
 
-/** One task: its training and evaluation rows, tokenised when asked for. */
-export interface ScenarioTask {
+/** One task: its training and evaluation rows, tokenised or decoded when asked for. */
+export interface ScenarioTask<E extends Examples = Examples> {
   name: string;
   /** classes; labels are 0 up to numLabels - 1 in every row (checked when the scenario is loaded) */
   numLabels: number;
@@ -14,10 +14,10 @@ export interface ScenarioTask {
   evalRows: number;
   /** share of the most frequent label in the whole evaluation split */
   majorityFloor: number;
-  /** tokenises these training rows, in this order (rows may repeat). @throws SHAPE for a row that does not exist */
-  trainSequences(rows: Int32Array): Promise<PackedSequences>;
-  /** tokenises the first `limit` evaluation rows (all where there are fewer) */
-  evalSequences(limit: number): Promise<PackedSequences>;
+  /** prepares these training rows, in this order (rows may repeat). @throws SHAPE for a row that does not exist */
+  trainExamples(rows: Int32Array): Promise<E>;
+  /** prepares the first `limit` evaluation rows (all where there are fewer) */
+  evalExamples(limit: number): Promise<E>;
 }
 
 /** Where data came from, for environment.json. */

@@ -1,4 +1,5 @@
 /** A classification task over texts: two tables, tokenised on demand. */
+import type { PackedSequences } from '../engine/types.js';
 import type { ScenarioTask } from './scenario.js';
 import { checkTable, majorityShare, type Table } from './table.js';
 import { TokenizedTable, type TextTokenizer } from './tokenize.js';
@@ -12,7 +13,13 @@ export interface TextTaskOptions {
 }
 
 /** @throws FORMAT where a split is empty or a label is no class */
-export function makeTextTask({ name, numLabels, train, evaluation, tokenizer }: TextTaskOptions): ScenarioTask {
+export function makeTextTask({
+  name,
+  numLabels,
+  train,
+  evaluation,
+  tokenizer,
+}: TextTaskOptions): ScenarioTask<PackedSequences> {
   for (const table of [train, evaluation]) checkTable(table, name, numLabels);
   const trained = new TokenizedTable(tokenizer, train);
   const evaluated = new TokenizedTable(tokenizer, evaluation);
@@ -22,8 +29,8 @@ export function makeTextTask({ name, numLabels, train, evaluation, tokenizer }: 
     trainRows: train.rows,
     evalRows: evaluation.rows,
     majorityFloor: majorityShare(evaluation.labels),
-    trainSequences: (rows) => trained.sequences(rows),
-    evalSequences: (limit) => {
+    trainExamples: (rows) => trained.sequences(rows),
+    evalExamples: (limit) => {
       const rows = Math.max(0, Math.min(limit, evaluation.rows));
       return evaluated.sequences(Int32Array.from({ length: rows }, (_, row) => row));
     },

@@ -47,6 +47,10 @@ export interface BackboneTensor {
 export interface ArchitectureInfo {
   /** `model_type` of config.json, e.g. "bert" */
   family: string;
+  /** what it reads: token ids, or images cut into patches */
+  input: 'tokens' | 'images';
+  /** what its loss is over: one class of each example, or the next token at each labelled position */
+  output: 'classes' | 'next_token';
   hiddenSize: number;
   numLayers: number;
   numHeads: number;
@@ -77,16 +81,49 @@ export interface PackedSequences {
   offsets: Int32Array;
   /** segment id of each token (BERT's token_type_ids); absent where the backbone has none */
   typeIds?: Uint8Array;
-  /** class of each sequence */
+  /**
+   * class of each sequence; for a language model one target for each token of `ids`, as transformers' `labels`: token i
+   * is predicted from those before it, and -100 is not counted
+   */
   labels: Int32Array;
 }
 
+/** How an image becomes a backbone's input; from its preprocessor_config.json. */
+export interface ImagePreprocess {
+  /** size that images are brought to */
+  height: number;
+  width: number;
+  /** Pillow's filter; the result is rounded to 8 bits, as Pillow's is */
+  resample: 'bilinear' | 'bicubic';
+  /** value = (byte x rescaleFactor - mean) / std, by channel */
+  rescaleFactor: number;
+  mean: readonly [number, number, number];
+  std: readonly [number, number, number];
+}
+
+/**
+ * Decoded images of any size, end to end. They are resized and normalised batch by batch, so that small images stay
+ * small in memory.
+ */
+export interface PackedImages {
+  /** RGB bytes, each image [height, width, 3] row-major */
+  pixels: Uint8Array;
+  /** [images, 2] row-major: height and width of each image */
+  sizes: Int32Array;
+  /** class of each image */
+  labels: Int32Array;
+  preprocess: ImagePreprocess;
+}
+
+/** Examples in the form that the backbone reads. */
+export type Examples = PackedSequences | PackedImages;
+
 /** One local fine-tune: one bank row, its own rows of data in the order they are drawn. */
-export interface TrainJob {
+export interface TrainJob<E extends Examples = Examples> {
   /** bank row, trained in place */
   row: number;
-  sequences: PackedSequences;
-  /** step s trains on sequences batches[s] up to batches[s + 1]; one entry more than there are steps */
+  examples: E;
+  /** step s trains on examples batches[s] up to batches[s + 1]; one entry more than there are steps */
   batches: Int32Array;
   /** names the job's random streams (dropout): the same key gives the same masks, whatever else runs beside it */
   stream: bigint;
@@ -112,23 +149,62 @@ export interface TrainResult {
   losses: Float64Array;
 }
 
-export interface EvaluateJob {
+export interface EvaluateJob<E extends Examples = Examples> {
   row: number;
-  sequences: PackedSequences;
+  examples: E;
 }
 
 export interface EvaluateOptions {
-  /** most sequences in one pass */
+  /** most examples in one pass */
   batchSize?: number;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal | undefined;
 }
 
 export interface EvaluateResult {
-  /** [sequences, numLabels] row-major */
+  /** [examples, numLabels] row-major; empty for a language model */
   logits: Float32Array;
-  /** mean cross-entropy over the sequences */
+  /** mean cross-entropy over the targets of all examples */
   loss: number;
+  /** summed cross-entropy of each example over its targets */
+  exampleLosses: Float64Array;
+  /** targets of each example: 1, or a language model's labelled tokens */
+  exampleTargets: Int32Array;
+}
+
+/** Prompts to continue with one adapter. */
+export interface GenerateJob {
+  /** bank row */
+  row: number;
+  prompts: Pick<PackedSequences, 'ids' | 'offsets'>;
+}
+
+export interface GenerateOptions {
+  /** most tokens added to each prompt */
+  maxNewTokens: number;
+  /** tokens that end an answer; they are not part of it */
+  eosIds: readonly number[];
+  /** 0 takes the most likely token (the first of equals); above, tokens are drawn from softmax(logits / temperature) */
+  temperature?: number;
+  /** draws only from the most likely tokens that together reach this probability; 1 (default) from all */
+  topP?: number;
+  /** names the draws: job, prompt and position decide the rest, not what else runs beside it */
+  seed?: number;
+  /** most sequences in one pass */
+  batchSize?: number;
+  /** called now and then from the event loop: `done` of `total` prompts over all jobs */
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** The answers of one job, in the order of its prompts. */
+export interface GenerateResult {
+  /** token ids of all answers, one after another, without prompt and end token */
+  ids: Int32Array;
+  /** answer i is ids[offsets[i]] up to ids[offsets[i + 1]] */
+  offsets: Int32Array;
+  /** 1 where an answer ended with one of eosIds, 0 where it was cut at maxNewTokens or the model's last position */
+  finished: Uint8Array;
 }
 
 export interface KmeansOptions {

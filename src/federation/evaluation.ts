@@ -3,7 +3,7 @@
  * and counts by the samples of the clients that hold it.
  */
 import type { ScenarioTask } from '../data/scenario.js';
-import type { PackedSequences } from '../engine/types.js';
+import type { Examples } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import type { Log, ProgressHandle } from '../run/log.js';
 import type { Bank, Engine } from './engine.js';
@@ -60,7 +60,7 @@ export interface EvaluationOptions {
 }
 
 /** Evaluation tokens by task name, for one row limit. */
-export type EvaluationCache = Map<string, Promise<PackedSequences>>;
+export type EvaluationCache = Map<string, Promise<Examples>>;
 
 export interface Evaluation {
   /** in the order of `tasks`, tasks that nobody holds left out */
@@ -83,16 +83,16 @@ interface Pair {
  */
 export async function evaluateHoldings(options: EvaluationOptions): Promise<Evaluation> {
   const pairs = distinctPairs(options.holdings);
-  const cache: EvaluationCache = options.cache ?? new Map<string, Promise<PackedSequences>>();
-  const sequences = new Map<number, PackedSequences>();
+  const cache: EvaluationCache = options.cache ?? new Map<string, Promise<Examples>>();
+  const examples = new Map<number, Examples>();
   for (const { task } of pairs) {
-    if (!sequences.has(task)) sequences.set(task, await evaluationRows(options, cache, task));
+    if (!examples.has(task)) examples.set(task, await evaluationRows(options, cache, task));
   }
   let bar: ProgressHandle | undefined;
   const results = await options.engine
     .evaluate(
       options.bank,
-      pairs.map((pair) => ({ row: pair.row, sequences: sequences.get(pair.task)! })),
+      pairs.map((pair) => ({ row: pair.row, examples: examples.get(pair.task)! })),
       {
         batchSize: options.batchSize,
         signal: options.signal,
@@ -104,7 +104,7 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
     )
     .finally(() => bar?.done());
   const scored = pairs.map((pair, i): PairResult => {
-    const { labels } = sequences.get(pair.task)!;
+    const { labels } = examples.get(pair.task)!;
     const { logits, loss } = results[i]!;
     const what = `task ${options.tasks[pair.task]!.name}, cluster ${pair.cluster}`;
     return { task: pair.task, cluster: pair.cluster, loss, labels, logits, ...accuracyOf(logits, labels, what) };
@@ -112,20 +112,16 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
   return { scores: weighScores(options.tasks, pairs, scored), pairs: scored };
 }
 
-async function evaluationRows(
-  options: EvaluationOptions,
-  cache: EvaluationCache,
-  index: number,
-): Promise<PackedSequences> {
+async function evaluationRows(options: EvaluationOptions, cache: EvaluationCache, index: number): Promise<Examples> {
   const task = options.tasks[index]!;
   let pending = cache.get(task.name);
   if (pending === undefined) {
-    pending = task.evalSequences(options.limit);
+    pending = task.evalExamples(options.limit);
     cache.set(task.name, pending);
   }
-  const sequences = await pending;
-  if (sequences.labels.length === 0) throw new FltacError('SHAPE', `task ${task.name} has no evaluation rows`);
-  return sequences;
+  const examples = await pending;
+  if (examples.labels.length === 0) throw new FltacError('SHAPE', `task ${task.name} has no evaluation rows`);
+  return examples;
 }
 
 /** By task, then cluster; the first holder's row stands for the pair. */

@@ -3,7 +3,7 @@
  * below trains all clients in this process, in cohorts. Clients on other machines would be another one.
  */
 import type { ScenarioTask } from '../data/scenario.js';
-import type { PackedSequences, TrainJob } from '../engine/types.js';
+import type { Examples, TrainJob } from '../engine/types.js';
 import { assertFiniteLosses, assertMoved, assertNotAborted } from './checks.js';
 import type { Bank, Engine } from './engine.js';
 import type { Submission } from './server.js';
@@ -71,7 +71,7 @@ interface Piece {
 }
 
 interface PreparedPiece extends Piece {
-  sequences: PackedSequences;
+  examples: Examples;
   batches: Int32Array;
 }
 
@@ -126,7 +126,7 @@ export class CohortExecutor implements Executor {
     const { seed, batchSize } = this.#settings;
     const generator = streamGenerator(seed, 'batches', round, job.client, part.task.name);
     const { order, batches } = drawBatches(part.rows, part.steps, batchSize, generator);
-    return { ...piece, batches, sequences: await part.task.trainSequences(order) };
+    return { ...piece, batches, examples: await part.task.trainExamples(order) };
   }
 
   async #train(
@@ -136,9 +136,9 @@ export class CohortExecutor implements Executor {
   ): Promise<(LocalReport & { report: number })[]> {
     const { seed, lr, weightDecay, cohort } = this.#settings;
     const before = pieces.map((piece) => this.#bank.get(piece.job.row));
-    const jobs: TrainJob[] = pieces.map(({ job, part, sequences, batches }) => ({
+    const jobs: TrainJob[] = pieces.map(({ job, part, examples, batches }) => ({
       row: job.row,
-      sequences,
+      examples,
       batches,
       stream: streamKey(seed, 'dropout', round, job.client, part.task.name),
     }));

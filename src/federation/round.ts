@@ -3,7 +3,7 @@
  * the executor trains, the server's grouping clusters, and whoever drives it writes the files.
  */
 import type { ScenarioTask } from '../data/scenario.js';
-import type { AdapterLayout, AdapterSpec, PackedSequences } from '../engine/types.js';
+import type { AdapterLayout, AdapterSpec, Examples } from '../engine/types.js';
 import type { Log } from '../run/log.js';
 import { assertCommonStart, assertNotAborted } from './checks.js';
 import type { Bank, Engine } from './engine.js';
@@ -122,7 +122,7 @@ export class Federation {
     this.#options = options;
     this.method = method;
     this.plan = plan;
-    this.#cache = options.cache ?? new Map<string, Promise<PackedSequences>>();
+    this.#cache = options.cache ?? new Map<string, Promise<Examples>>();
     this.#labels = plan.adapters.map(() => 0);
     const { engine, spec, settings } = options;
     this.#bank = engine.createBank(spec, plan.rows);

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { asSequences } from '../../src/engine/examples.js';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { makeConfig } from '../../src/config/load.js';
@@ -43,7 +44,7 @@ describe('the quickstart scenario', () => {
     expect(tasks.map((task) => task.name)).toEqual(SCENARIOS.quickstart.tasks);
     expect(knownTaskSizes('quickstart')).toEqual(tasks.map((task) => ({ name: task.name, rows: task.trainRows })));
     for (const task of tasks) {
-      const packed = await task.evalSequences(5);
+      const packed = asSequences(await task.evalExamples(5));
       expect(packed.offsets).toHaveLength(6);
       expect(packed.labels.every((label) => label >= 0 && label < task.numLabels)).toBe(true);
       expect(task.majorityFloor).toBeLessThan(0.7);

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { asSequences } from '../../src/engine/examples.js';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { makeConfig } from '../../src/config/load.js';
 import type { RunConfig } from '../../src/config/schema.js';
@@ -59,12 +60,12 @@ describe('the glue scenario', () => {
     const [task] = (await loadGlue({ tasks: ['mrpc'] })).tasks;
     const ones = pairs.label.filter((label) => label === 1).length;
     expect(task?.majorityFloor).toBe(Math.max(ones, pairs.label.length - ones) / pairs.label.length);
-    const train = await task!.trainSequences(Int32Array.of(7, 2, 7));
+    const train = asSequences(await task!.trainExamples(Int32Array.of(7, 2, 7)));
     expect([...train.labels]).toEqual([pairs.label[7], pairs.label[2], pairs.label[7]]);
     expect(train.typeIds).toHaveLength(train.ids.length);
-    const first = await task!.evalSequences(3);
+    const first = await task!.evalExamples(3);
     expect([...first.labels]).toEqual(pairs.label.slice(0, 3));
-    expect((await task!.evalSequences(1_000_000)).labels).toHaveLength(pairs.label.length);
+    expect((await task!.evalExamples(1_000_000)).labels).toHaveLength(pairs.label.length);
   });
 
   it('works offline once downloaded', async () => {
@@ -129,7 +130,7 @@ describeWithShared('the glue scenario on real data', () => {
     };
     for (const task of scenario.tasks) {
       const known = golden.pairs.filter((pair) => pair.task === task.name);
-      const packed = await task.trainSequences(Int32Array.from(known, (pair) => pair.row));
+      const packed = asSequences(await task.trainExamples(Int32Array.from(known, (pair) => pair.row)));
       for (const [index, pair] of known.entries()) {
         const ids = [...packed.ids.slice(packed.offsets[index], packed.offsets[index + 1])];
         expect(ids, `${pair.task} row ${pair.row}`).toEqual(pair.tiny_bert.max128.input_ids);

@@ -25,6 +25,8 @@ const spec: AdapterSpec = {
   trainHead: true,
 };
 
+type TextJob = TrainJob<PackedSequences>;
+
 /** Random sequences of the fixture's vocabulary. */
 function sequences(seed: number, lengths: readonly number[]): PackedSequences {
   const random = new Generator(seed);
@@ -39,11 +41,11 @@ function sequences(seed: number, lengths: readonly number[]): PackedSequences {
   };
 }
 
-function job(row: number, seed: number, steps: number, lengths: readonly number[] = [3, 17, 1, 8]): TrainJob {
+function job(row: number, seed: number, steps: number, lengths: readonly number[] = [3, 17, 1, 8]): TextJob {
   const all = Array.from({ length: steps }, () => lengths).flat();
   return {
     row,
-    sequences: sequences(seed, all),
+    examples: sequences(seed, all),
     batches: Int32Array.from({ length: steps + 1 }, (_, step) => step * lengths.length),
     stream: BigInt(1000 + seed),
   };
@@ -175,16 +177,16 @@ describe('a cohort', () => {
     const bank = new AdapterBank(backbone, spec, 1);
     bank.initialise(0, 3n);
     const one = job(0, 1, 1, [5, 9, 12, 4, 6, 7]);
-    const many = { ...one, batches: new Int32Array(0), sequences: one.sequences };
+    const many = { ...one, batches: new Int32Array(0), examples: one.examples };
     const steps = 60;
-    const repeated = Array.from({ length: steps }, () => one.sequences);
-    many.sequences = {
+    const repeated = Array.from({ length: steps }, () => one.examples);
+    many.examples = {
       ids: Int32Array.from(repeated.flatMap((part) => [...part.ids])),
       typeIds: Uint8Array.from(repeated.flatMap((part) => [...part.typeIds!])),
       labels: Int32Array.from(repeated.flatMap((part) => [...part.labels])),
       offsets: Int32Array.from({ length: steps * 6 + 1 }, (_, i) => {
-        const length = one.sequences.ids.length;
-        return Math.floor(i / 6) * length + one.sequences.offsets[i % 6]!;
+        const length = one.examples.ids.length;
+        return Math.floor(i / 6) * length + one.examples.offsets[i % 6]!;
       }),
     };
     many.batches = Int32Array.from({ length: steps + 1 }, (_, step) => step * 6);
@@ -199,7 +201,7 @@ describe('a frozen head', () => {
     const bank = new AdapterBank(backbone, { ...spec, trainHead: false }, 2);
     expect(bank.layout.tensors.every(({ name }) => name.includes('.lora_'))).toBe(true);
     bank.initialise(0, 11n);
-    const evaluated = { row: 1, sequences: sequences(4, [5, 6]) };
+    const evaluated = { row: 1, examples: sequences(4, [5, 6]) };
     const [before] = await evaluate(bank, [evaluated]);
     await train(bank, [job(0, 1, 3)], { lr: 1e-2, cohort: 1 });
     const [after] = await evaluate(bank, [evaluated]);
@@ -313,7 +315,7 @@ describe('native memory', () => {
       bank.initialise(0, 1n);
       bank.copy(0, 1);
       await train(bank, [job(0, 1, 2), job(1, 2, 2)], { lr: 1e-3, cohort: 2 });
-      await evaluate(bank, [{ row: 0, sequences: sequences(1, [4, 5]) }]);
+      await evaluate(bank, [{ row: 0, examples: sequences(1, [4, 5]) }]);
       bank.dispose();
       other.dispose();
     };
@@ -332,7 +334,7 @@ describe('misuse', () => {
     other.dispose();
     other.dispose();
     // The bank keeps the weights it needs.
-    await expect(evaluate(bank, [{ row: 0, sequences: sequences(1, [3]) }])).resolves.toHaveLength(1);
+    await expect(evaluate(bank, [{ row: 0, examples: sequences(1, [3]) }])).resolves.toHaveLength(1);
     expect(() => new AdapterBank(other, spec, 1)).toThrow(/after dispose/);
     bank.dispose();
     expect(() => bank.get(0)).toThrow(/after dispose/);
@@ -348,24 +350,24 @@ describe('misuse', () => {
     bank.dispose();
   });
 
-  const broken: [string, string, (good: TrainJob) => TrainJob][] = [
+  const broken: [string, string, (good: TextJob) => TextJob][] = [
     ['a row out of range', 'USAGE', (good) => ({ ...good, row: 9 })],
     ['a token outside the vocabulary', 'SHAPE', (good) => withIds(good, 60)],
     ['a negative token', 'SHAPE', (good) => withIds(good, -1)],
     [
       'a label outside the head',
       'SHAPE',
-      (good) => ({ ...good, sequences: { ...good.sequences, labels: good.sequences.labels.map(() => 2) } }),
+      (good) => ({ ...good, examples: { ...good.examples, labels: good.examples.labels.map(() => 2) } }),
     ],
     [
       'offsets that do not cover the ids',
       'SHAPE',
-      (good) => ({ ...good, sequences: { ...good.sequences, offsets: good.sequences.offsets.slice(0, -1) } }),
+      (good) => ({ ...good, examples: { ...good.examples, offsets: good.examples.offsets.slice(0, -1) } }),
     ],
     [
       'too few labels',
       'SHAPE',
-      (good) => ({ ...good, sequences: { ...good.sequences, labels: good.sequences.labels.slice(1) } }),
+      (good) => ({ ...good, examples: { ...good.examples, labels: good.examples.labels.slice(1) } }),
     ],
     ['an empty batch', 'SHAPE', (good) => ({ ...good, batches: Int32Array.of(0, 2, 2) })],
     ['a batch past the end', 'SHAPE', (good) => ({ ...good, batches: Int32Array.of(0, 99) })],
@@ -384,7 +386,7 @@ describe('misuse', () => {
     for (const wrong of [
       { ...good, stream: 5 },
       { ...good, batches: [0, 1] },
-      { ...good, sequences: { ...good.sequences, ids: new Float32Array(3) } },
+      { ...good, examples: { ...good.examples, ids: new Float32Array(3) } },
       { ...good, row: 'x' },
       7,
     ]) {
@@ -418,8 +420,8 @@ describe('misuse', () => {
   });
 });
 
-function withIds(good: TrainJob, id: number): TrainJob {
-  return { ...good, sequences: { ...good.sequences, ids: good.sequences.ids.map(() => id) } };
+function withIds(good: TextJob, id: number): TextJob {
+  return { ...good, examples: { ...good.examples, ids: good.examples.ids.map(() => id) } };
 }
 
 describe('kmeans', () => {

@@ -45,7 +45,7 @@ describeWithMinilm('LoRA on pretrained MiniLM with real SST-2 equals PEFT', (fol
     const rows = Int32Array.from(values(tensors, 'batch_rows'));
     const sequences = await (await table('train')).sequences(rows);
     const batches = Int32Array.from({ length: steps + 1 }, (_, step) => step * batchSize);
-    const job = { row: 0, sequences, batches, stream: 0n };
+    const job = { row: 0, examples: sequences, batches, stream: 0n };
     const [trained] = await train(bank, [job], { lr: run.lr, dropout: false, cohort: 1 });
     const tolerance = run.recommended_tolerance;
     expect(difference(trained!.losses, values(tensors, `${name}.losses`)).max).toBeLessThan(tolerance.losses);
@@ -57,7 +57,7 @@ describeWithMinilm('LoRA on pretrained MiniLM with real SST-2 equals PEFT', (fol
     }
 
     const validation = await (await table('validation')).sequences(Int32Array.from({ length: 872 }, (_, row) => row));
-    const [evaluated] = await evaluate(bank, [{ row: 0, sequences: validation }]);
+    const [evaluated] = await evaluate(bank, [{ row: 0, examples: validation }]);
     const { logits } = evaluated!;
     expect(difference(logits, values(tensors, `${name}.validation_logits`)).max).toBeLessThan(
       tolerance.validation_logits,

@@ -21,7 +21,7 @@ function runProcess(ending: string): { status: number | null; signal: string | n
       labels: new Int32Array(steps),
     };
     const batches = Int32Array.from({ length: count }, (_, i) => i);
-    const running = train(bank, [{ row: 0, sequences, batches, stream: 1n }], { lr: 1e-3, cohort: 1, onProgress });
+    const running = train(bank, [{ row: 0, examples: sequences, batches, stream: 1n }], { lr: 1e-3, cohort: 1, onProgress });
     running.catch(() => undefined);
     function onProgress() { ${ending} }
   `;

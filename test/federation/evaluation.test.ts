@@ -53,7 +53,12 @@ describe('evaluation', () => {
     const { engine, run } = setup();
     engine.evaluate = (_, jobs) =>
       Promise.resolve(
-        jobs.map(({ sequences }) => ({ logits: new Float32Array(2 * sequences.labels.length).fill(NaN), loss: 1 })),
+        jobs.map(({ examples: { labels } }) => ({
+          logits: new Float32Array(2 * labels.length).fill(NaN),
+          loss: 1,
+          exampleLosses: new Float64Array(labels.length).fill(1),
+          exampleTargets: new Int32Array(labels.length).fill(1),
+        })),
       );
     await expect(run([{ task: 0, cluster: 3, row: 0, samples: 1 }])).rejects.toMatchObject({
       code: 'NON_FINITE',

@@ -196,7 +196,7 @@ describe('the other methods', () => {
     const tasks = fakeTasks({ sst2: 120 });
     const results = await engine.evaluate(
       engine.banks[0]!,
-      await Promise.all(holders.map(async ({ row }) => ({ row, sequences: await tasks[0]!.evalSequences(40) }))),
+      await Promise.all(holders.map(async ({ row }) => ({ row, examples: await tasks[0]!.evalExamples(40) }))),
     );
     const expected = results.reduce((sum, { loss }, i) => sum + (loss * holders[i]!.samples) / 120, 0);
     expect(scores![0]!.loss).toBeCloseTo(expected, 12);
@@ -276,7 +276,7 @@ describe('self-checks', () => {
   it('report a failed preparation of tokens as itself', async () => {
     const engine = new FakeEngine();
     const tasks = fakeTasks({ sst2: 120, mrpc: 190 });
-    tasks[1]!.trainSequences = () => Promise.reject(new FltacError('IO', 'the file is gone'));
+    tasks[1]!.trainExamples = () => Promise.reject(new FltacError('IO', 'the file is gone'));
     const federation = Federation.create({
       engine,
       spec: SPEC,

@@ -3,6 +3,7 @@
  * id of its sequences), so that adapters of one task come together and those of different tasks part; evaluation is
  * the better the nearer an adapter is to the target. Everything is a plain function of its arguments.
  */
+import { asSequences } from '../../src/engine/examples.js';
 import { readFile, writeFile } from 'node:fs/promises';
 import type {
   AdapterLayout,
@@ -32,6 +33,8 @@ export const FAKE_LAYOUT: AdapterLayout = {
 
 const INFO: BackboneInfo = {
   family: 'fake',
+  input: 'tokens',
+  output: 'classes',
   hiddenSize: 2,
   numLayers: 1,
   numHeads: 1,
@@ -128,7 +131,7 @@ export class FakeEngine implements Engine {
     const results = [];
     for (const job of jobs) {
       const losses = new Float64Array(job.batches.length - 1);
-      const goal = target(job.sequences.ids[0]!);
+      const goal = target(asSequences(job.examples).ids[0]!);
       for (let step = 0; step < losses.length; step += 1) {
         await Promise.resolve();
         if (options.signal?.aborted === true) throw new FltacError('ABORTED', 'stopped');
@@ -147,7 +150,8 @@ export class FakeEngine implements Engine {
 
   evaluate(bank: Bank, jobs: readonly EvaluateJob[]) {
     return Promise.resolve(
-      jobs.map(({ row, sequences }) => {
+      jobs.map(({ row, examples }) => {
+        const sequences = asSequences(examples);
         const goal = target(sequences.ids[0]!);
         const adapter = bank.get(row);
         const distance = adapter.reduce((sum, x, i) => sum + Math.abs(goal[i]! - x), 0) / adapter.length;
@@ -157,7 +161,12 @@ export class FakeEngine implements Engine {
           const right = (i + 0.5) / n < Math.max(0.5, 1 - distance / 2);
           logits[2 * i + (right ? label : 1 - label)] = 1;
         });
-        return { logits, loss: distance };
+        return {
+          logits,
+          loss: distance,
+          exampleLosses: new Float64Array(n).fill(distance),
+          exampleTargets: new Int32Array(n).fill(1),
+        };
       }),
     );
   }

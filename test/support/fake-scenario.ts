@@ -3,7 +3,7 @@ import type { ScenarioTask } from '../../src/data/scenario.js';
 import type { PackedSequences } from '../../src/engine/types.js';
 
 export interface FakeTask extends ScenarioTask {
-  /** rows of each call of trainSequences */
+  /** rows of each call of trainExamples */
   readonly asked: Int32Array[];
 }
 
@@ -16,11 +16,11 @@ export function fakeTask(name: string, token: number, trainRows: number, evalRow
     evalRows,
     majorityFloor: 0.5,
     asked,
-    trainSequences(rows) {
+    trainExamples(rows) {
       asked.push(rows);
       return Promise.resolve(sequences(token, rows));
     },
-    evalSequences: (limit) =>
+    evalExamples: (limit) =>
       Promise.resolve(
         sequences(
           token,

@@ -36,7 +36,7 @@ function packed(tensors: Map<string, Tensor>, batch: number): PackedSequences {
 }
 
 /** Sequences of several batches end to end, and where each batch begins. */
-function concatenated(parts: readonly PackedSequences[]): { sequences: PackedSequences; batches: Int32Array } {
+function concatenated(parts: readonly PackedSequences[]): { examples: PackedSequences; batches: Int32Array } {
   const offsets = [0];
   const batches = [0];
   for (const part of parts) {
@@ -45,7 +45,7 @@ function concatenated(parts: readonly PackedSequences[]): { sequences: PackedSeq
     batches.push(offsets.length - 1);
   }
   return {
-    sequences: {
+    examples: {
       ids: Int32Array.from(parts.flatMap((part) => [...part.ids])),
       offsets: Int32Array.from(offsets),
       typeIds: Uint8Array.from(parts.flatMap((part) => [...part.typeIds!])),
@@ -113,7 +113,7 @@ export function loraReferenceTests(modelFolder: string, reference: string, rank:
     await withBank(async (bank) => {
       const results = await evaluate(
         bank,
-        batches.map((sequences) => ({ row: 1, sequences })),
+        batches.map((sequences) => ({ row: 1, examples: sequences })),
         { batchSize: 5 },
       );
       for (const [batch, { logits }] of results.entries()) {
