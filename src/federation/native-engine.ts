@@ -20,8 +20,8 @@ import type { Bank, Engine, EngineFace, LoadOptions } from './engine.js';
 export const nativeEngine: EngineFace = {
   load: loadEngine,
   environment() {
-    const { libtorch, cuda, cpu } = buildInfo();
-    return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu };
+    const { libtorch, cuda, cpu, linear } = buildInfo();
+    return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu, linear };
   },
   writeArchive,
   readArchive,
