@@ -87,7 +87,7 @@ function adapterSpec(config: RunConfig, scenario: Scenario): AdapterSpec {
     loraAlpha: config.loraAlpha,
     loraDropout: config.loraDropout,
     targetModules: config.targetModules,
-    numLabels: Math.max(...scenario.tasks.map((task) => task.numLabels)),
+    numLabels: Math.max(...scenario.tasks.map((task) => task.numLabels ?? 0)),
     trainHead: config.trainHead,
   };
 }

@@ -8,6 +8,7 @@ const OUTCOME: TrainOutcome = {
   method: 'fltac',
   folder: '/somewhere',
   scenario: 'glue',
+  metric: 'accuracy',
   rounds: 3,
   clusteringAccuracy: 0.95,
   ari: 0.9,
@@ -46,6 +47,21 @@ describe('the final table', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  it('of a language model says that a lower loss is better, and has no floor', () => {
+    const { baseline: _, ...alone } = OUTCOME;
+    const tasks = [{ task: 'open_qa', metric: 2.5, majorityFloor: null, untuned: 7.75 }];
+    expect(
+      formatOutcome({ ...alone, metric: 'loss', tasks }, 'plain')
+        .split('\n')
+        .slice(0, 4),
+    ).toEqual([
+      'task     fltac loss  untuned backbone',
+      'open_qa       2.500             7.750',
+      'loss: lower is better',
+      '',
+    ]);
   });
 
   it('has no column for a baseline that was not run', () => {
