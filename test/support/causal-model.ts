@@ -50,12 +50,10 @@ function tokenizer(words: readonly string[], endsText: boolean): object {
       type: 'TemplateProcessing',
       single,
       pair: [...single, { Sequence: { id: 'B', type_id: 0 } }],
-      special_tokens: Object.fromEntries(
-        [
-          ['<s>', BOS],
-          ['</s>', EOS],
-        ].map(([id, number]) => [id, { id, ids: [number], tokens: [id] }]),
-      ),
+      special_tokens: {
+        '<s>': { id: '<s>', ids: [BOS], tokens: ['<s>'] },
+        '</s>': { id: '</s>', ids: [EOS], tokens: ['</s>'] },
+      },
     },
     model: {
       type: 'WordLevel',
