@@ -92,12 +92,20 @@ export async function loadScenario(config: RunConfig, model: ResolvedModel, cont
   return load(config, model, context);
 }
 
+/** Looks at the text of a model's config.json before its weights are downloaded, and throws where it does not suit. */
+export type ConfigCheck = (text: string, path: string) => void;
+
 /**
  * The model's folder: `model_name` itself where it is a local folder, otherwise its place in the Hub cache after the
- * download of what the cache lacks. @throws UNSUPPORTED without safetensors weights, IO, NETWORK, ABORTED
+ * download of what the cache lacks. @throws UNSUPPORTED without safetensors weights, IO, NETWORK, ABORTED, and what
+ * `check` throws
  */
-export async function resolveModel(config: RunConfig, context: DataContext): Promise<ResolvedModel> {
-  return (await import('./model.js')).resolveModel(config, context);
+export async function resolveModel(
+  config: RunConfig,
+  context: DataContext,
+  check?: ConfigCheck,
+): Promise<ResolvedModel> {
+  return (await import('./model.js')).resolveModel(config, context, check);
 }
 
 /** Training rows of every task whose size is known without a download, by scenario and in listed order. */
