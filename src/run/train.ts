@@ -232,6 +232,7 @@ async function writeFinal(run: OpenRun, federation: Federation, folder: string, 
       flat: states.get(cluster)!,
       spec: run.spec,
       base: run.model,
+      output: run.engine.info.output,
     });
   }
 }
