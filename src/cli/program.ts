@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { addBench } from './commands/bench.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
+import { addGenerate } from './commands/generate.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
 import { addTrain } from './commands/train.js';
@@ -47,7 +48,8 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
   const context = { io, setExitCode };
-  for (const add of [addTrain, addEvaluate, addPartition, addParams, addDoctor, addBench]) add(program, context);
+  const commands = [addTrain, addEvaluate, addGenerate, addPartition, addParams, addDoctor, addBench];
+  for (const add of commands) add(program, context);
   addPlanned(program);
   return program;
 }
