@@ -93,6 +93,8 @@ export interface ImagePreprocess {
   /** size that images are brought to */
   height: number;
   width: number;
+  /** where given, images are resized to this, and the centre of height x width is kept */
+  resize?: { readonly height: number; readonly width: number };
   /** Pillow's filter; the result is rounded to 8 bits, as Pillow's is */
   resample: 'bilinear' | 'bicubic';
   /** value = (byte x rescaleFactor - mean) / std, by channel */
