@@ -20,6 +20,7 @@ export const RULES: readonly Rule[] = [
   { keys: ['tasks', 'scenario'], check: checkTasks },
   { keys: ['lora_rank', 'model_name'], check: checkRank },
   { keys: ['max_len', 'model_name'], check: checkLength },
+  { keys: ['train_head', 'scenario'], check: checkHead },
 ];
 
 /** Settings without effect are warned of, where the user gave them and not the default. */
@@ -60,4 +61,9 @@ function checkLength({ maxLen, modelName }: CheckedConfig): string | undefined {
   const positions = presetShape(modelName)?.max_position_embeddings;
   if (positions === undefined || maxLen <= positions) return undefined;
   return `expected at most ${positions} tokens, the positions of ${modelName}, found ${maxLen}`;
+}
+
+function checkHead({ trainHead, scenario }: CheckedConfig): string | undefined {
+  if (!trainHead || SCENARIOS[scenario].output === 'classes') return undefined;
+  return `expected train_head false: scenario ${scenario} trains a language model, whose head stays frozen; found true`;
 }

@@ -3,24 +3,29 @@ import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { BUNDLED_MODEL } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
-import { FltacError } from '../errors.js';
+import { FltacError, messageOf } from '../errors.js';
 import { quickstartFolder } from './bundled.js';
 import { fileSize } from './hub/cache.js';
 import { isRepoId, type HubRepo } from './hub/names.js';
 import { hubSettings } from './hub/settings.js';
 import { withSnapshot, type Snapshot } from './hub/snapshot.js';
-import type { DataContext, ResolvedModel } from './scenario.js';
+import type { ConfigCheck, DataContext, ResolvedModel } from './scenario.js';
 
-const NEEDED = ['config.json', 'tokenizer.json'];
-const WELCOME = ['tokenizer_config.json', 'vocab.txt'];
+const CONFIG = 'config.json';
+const NEEDED = [CONFIG, 'tokenizer.json'];
+const WELCOME = ['tokenizer_config.json', 'generation_config.json', 'vocab.txt'];
 const WEIGHTS = 'model.safetensors';
 const WEIGHTS_INDEX = 'model.safetensors.index.json';
 const OTHER_WEIGHTS = /(^|\/)(pytorch_model.*\.bin|tf_model.*\.h5|flax_model.*\.msgpack)$/;
 
 /** See resolveModel in scenario.ts. */
-export async function resolveModel(config: RunConfig, context: DataContext): Promise<ResolvedModel> {
+export async function resolveModel(
+  config: RunConfig,
+  context: DataContext,
+  check: ConfigCheck = () => undefined,
+): Promise<ResolvedModel> {
   const name = config.modelName;
-  if (name === BUNDLED_MODEL) return checkLocal(join(quickstartFolder(), 'model'), name);
+  if (name === BUNDLED_MODEL) return checkLocal(join(quickstartFolder(), 'model'), name, check);
   const folder = resolve(name);
   const isFolder = await stat(folder).then(
     (found) => found.isDirectory(),
@@ -32,12 +37,12 @@ export async function resolveModel(config: RunConfig, context: DataContext): Pro
     if (!isFolder) {
       throw new FltacError('IO', `model_name "${name}" is neither a folder that exists nor a Hub id such as org/name`);
     }
-    return checkLocal(folder, name);
+    return checkLocal(folder, name, check);
   }
-  return downloadModel({ type: 'model', id: name }, config, context);
+  return downloadModel({ type: 'model', id: name }, config, context, check);
 }
 
-async function checkLocal(folder: string, id: string): Promise<ResolvedModel> {
+async function checkLocal(folder: string, id: string, check: ConfigCheck): Promise<ResolvedModel> {
   for (const name of NEEDED) {
     if ((await fileSize(join(folder, name))) !== undefined) continue;
     throw new FltacError(
@@ -45,12 +50,18 @@ async function checkLocal(folder: string, id: string): Promise<ResolvedModel> {
       `${folder} is no model folder: it lacks ${name} (needed: ${NEEDED.join(', ')} and ${WEIGHTS})`,
     );
   }
+  await checkConfig(folder, check);
   const weights = await Promise.all([WEIGHTS, WEIGHTS_INDEX].map((name) => fileSize(join(folder, name))));
   if (weights.every((size) => size === undefined)) throw noSafetensors(folder, '');
   return { folder, id, revision: 'local' };
 }
 
-async function downloadModel(repo: HubRepo, config: RunConfig, context: DataContext): Promise<ResolvedModel> {
+async function downloadModel(
+  repo: HubRepo,
+  config: RunConfig,
+  context: DataContext,
+  check: ConfigCheck,
+): Promise<ResolvedModel> {
   const settings = hubSettings(config.cacheDir);
   return withSnapshot(repo, config.modelRevision, settings, context, async (snapshot) => {
     const listed = await snapshot.list();
@@ -63,10 +74,20 @@ async function downloadModel(repo: HubRepo, config: RunConfig, context: DataCont
       );
     }
     const weights = await weightFiles(snapshot, listed);
+    await snapshot.fetch([CONFIG]);
+    await checkConfig(snapshot.folder, check);
     await snapshot.fetch([...NEEDED, ...WELCOME.filter((name) => listed.includes(name)), ...weights]);
     await snapshot.remember();
     return { folder: snapshot.folder, id: repo.id, revision: snapshot.commit };
   });
+}
+
+async function checkConfig(folder: string, check: ConfigCheck): Promise<void> {
+  const path = join(folder, CONFIG);
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new FltacError('IO', `${path} cannot be read (${messageOf(cause)})`, { cause });
+  });
+  check(text, path);
 }
 
 /** The files that hold the weights; the index of a sharded model is fetched to learn its shards. */

@@ -8,16 +8,35 @@ import type { Log } from '../run/log.js';
 /** One task: its training and evaluation rows, tokenised or decoded when asked for. */
 export interface ScenarioTask<E extends Examples = Examples> {
   name: string;
-  /** classes; labels are 0 up to numLabels - 1 in every row (checked when the scenario is loaded) */
-  numLabels: number;
+  /**
+   * classes; labels are 0 up to numLabels - 1 in every row (checked when the scenario is loaded). null for a language
+   * model's task
+   */
+  numLabels: number | null;
   trainRows: number;
   evalRows: number;
-  /** share of the most frequent label in the whole evaluation split */
-  majorityFloor: number;
+  /** share of the most frequent label in the whole evaluation split; null where there are no classes */
+  majorityFloor: number | null;
   /** prepares these training rows, in this order (rows may repeat). @throws SHAPE for a row that does not exist */
   trainExamples(rows: Int32Array): Promise<E>;
   /** prepares the first `limit` evaluation rows (all where there are fewer) */
   evalExamples(limit: number): Promise<E>;
+  /**
+   * a language model's task only: the prompts of these evaluation rows, in this order. @throws SHAPE for a row that does
+   * not exist
+   */
+  evalPrompts?(rows: Int32Array): Promise<HeldOutPrompts>;
+}
+
+/** Prompts to be answered, with the answers that the data give. */
+export interface HeldOutPrompts {
+  /** token ids of all prompts, one after another */
+  ids: Int32Array;
+  /** prompt i is ids[offsets[i]] up to ids[offsets[i + 1]] */
+  offsets: Int32Array;
+  /** the prompts as text */
+  texts: readonly string[];
+  references: readonly string[];
 }
 
 /** Where data came from, for environment.json. */
@@ -29,9 +48,13 @@ export interface Provenance {
   files: readonly string[];
 }
 
+/** accuracy: share of rows whose class is right; loss: a language model's cross-entropy, lower being better. */
+export type MetricName = 'accuracy' | 'loss';
+
 export interface Scenario {
   name: string;
-  metric: 'accuracy';
+  /** what its tasks are measured by */
+  metric: MetricName;
   /** in the order of `tasks`, or the scenario's own */
   tasks: readonly ScenarioTask[];
   /** dataset ids, revisions and files used */
@@ -57,6 +80,7 @@ type Loader = (config: RunConfig, model: ResolvedModel, context: DataContext) =>
 const LOADERS: Record<RunConfig['scenario'], () => Promise<Loader>> = {
   quickstart: async () => (await import('./quickstart.js')).loadQuickstart,
   glue: async () => (await import('./glue.js')).loadGlue,
+  dolly: async () => (await import('./dolly.js')).loadDolly,
 };
 
 /**
@@ -68,12 +92,20 @@ export async function loadScenario(config: RunConfig, model: ResolvedModel, cont
   return load(config, model, context);
 }
 
+/** Looks at the text of a model's config.json before its weights are downloaded, and throws where it does not suit. */
+export type ConfigCheck = (text: string, path: string) => void;
+
 /**
  * The model's folder: `model_name` itself where it is a local folder, otherwise its place in the Hub cache after the
- * download of what the cache lacks. @throws UNSUPPORTED without safetensors weights, IO, NETWORK, ABORTED
+ * download of what the cache lacks. @throws UNSUPPORTED without safetensors weights, IO, NETWORK, ABORTED, and what
+ * `check` throws
  */
-export async function resolveModel(config: RunConfig, context: DataContext): Promise<ResolvedModel> {
-  return (await import('./model.js')).resolveModel(config, context);
+export async function resolveModel(
+  config: RunConfig,
+  context: DataContext,
+  check?: ConfigCheck,
+): Promise<ResolvedModel> {
+  return (await import('./model.js')).resolveModel(config, context, check);
 }
 
 /** Training rows of every task whose size is known without a download, by scenario and in listed order. */

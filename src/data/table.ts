@@ -19,11 +19,19 @@ export class TextColumn {
   get(row: number): string {
     const start = this.offsets[row];
     const end = this.offsets[row + 1];
-    if (start === undefined || end === undefined) {
-      throw new FltacError('SHAPE', `row ${row} was asked for, the table has rows 0 to ${this.length - 1}`);
-    }
+    if (start === undefined || end === undefined) throw noRow(row, this.length);
     return decoder.decode(this.bytes.subarray(start, end));
   }
+}
+
+/** @throws SHAPE naming the first of `asked` that is none of `rows` rows */
+export function checkRows(asked: Int32Array, rows: number): void {
+  const wrong = asked.find((row) => row < 0 || row >= rows);
+  if (wrong !== undefined) throw noRow(wrong, rows);
+}
+
+function noRow(row: number, rows: number): FltacError {
+  return new FltacError('SHAPE', `row ${row} was asked for, the table has rows 0 to ${rows - 1}`);
 }
 
 /** Collects the texts of a column. */

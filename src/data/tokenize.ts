@@ -5,15 +5,14 @@
  * encodeBatch takes no pairs. So texts are encoded one by one in batches, cut here, and joined by the tokenizer's own
  * post-processor, which adds the special tokens and segment ids.
  */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Tokenizer, type Encoding } from 'tokenizers';
+import type { Encoding, Tokenizer } from 'tokenizers';
 import type { PackedSequences } from '../engine/types.js';
 import { FltacError } from '../errors.js';
-import { GrowingArray, type Table } from './table.js';
+import { openTokenizer } from './model-files.js';
+import { GrowingArray, checkRows, type Table } from './table.js';
 
 /** Rows tokenised in one native call. */
-const BATCH_ROWS = 256;
+export const BATCH_ROWS = 256;
 
 /**
  * How many tokens of two texts stay when both together may have `budget`: the longer one is cut first, then both to
@@ -44,17 +43,7 @@ export class TextTokenizer {
    * @throws IO where one is missing, FORMAT where it is broken, USAGE where maxLen does not suit the model
    */
   static async open(folder: string, maxLen: number): Promise<TextTokenizer> {
-    const config = parseObject(await readText(folder, 'config.json'), join(folder, 'config.json'));
-    const positions = config['max_position_embeddings'];
-    if (typeof positions === 'number' && maxLen > positions) {
-      throw new FltacError(
-        'USAGE',
-        `max_len is ${maxLen}, the model in ${folder} has ${positions} positions: lower it`,
-      );
-    }
-    const tokenizer = parseTokenizer(await readText(folder, 'tokenizer.json'), join(folder, 'tokenizer.json'));
-    tokenizer.disablePadding();
-    tokenizer.disableTruncation();
+    const { tokenizer, config } = await openTokenizer(folder, maxLen);
     const specials = [await tokenizer.encode(''), await tokenizer.encode('', '')].map((empty) => empty.getLength());
     const [single = 0, pair = 0] = specials;
     if (maxLen <= pair) {
@@ -105,10 +94,7 @@ export class TokenizedTable {
 
   /** These rows in this order (they may repeat), with their labels. @throws SHAPE for a row that does not exist */
   async sequences(rows: Int32Array): Promise<PackedSequences> {
-    const wrong = rows.find((row) => row < 0 || row >= this.table.rows);
-    if (wrong !== undefined) {
-      throw new FltacError('SHAPE', `row ${wrong} was asked for, the table has rows 0 to ${this.table.rows - 1}`);
-    }
+    checkRows(rows, this.table.rows);
     const ready = this.last.then(() => this.tokenise(rows));
     this.last = ready.catch(() => undefined);
     await ready;
@@ -145,39 +131,5 @@ export class TokenizedTable {
     }
     const labels = Int32Array.from(rows, (row) => this.table.labels[row]!);
     return { ids, offsets, labels, ...(typeIds && { typeIds }) };
-  }
-}
-
-async function readText(folder: string, name: string): Promise<string> {
-  return readFile(join(folder, name), 'utf8').catch((error: unknown) => {
-    const hint =
-      name === 'tokenizer.json'
-        ? '; save it with the fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)'
-        : '';
-    throw new FltacError(
-      'IO',
-      `the model needs ${join(folder, name)}, which cannot be read (${String(error)})${hint}`,
-      {
-        cause: error,
-      },
-    );
-  });
-}
-
-function parseObject(text: string, path: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-    throw new Error('it holds another value');
-  } catch (error) {
-    throw new FltacError('FORMAT', `${path}: expected a JSON object (${String(error)})`, { cause: error });
-  }
-}
-
-function parseTokenizer(text: string, path: string): Tokenizer {
-  try {
-    return Tokenizer.fromString(text);
-  } catch (error) {
-    throw new FltacError('FORMAT', `${path}: no tokenizer that can be read (${String(error)})`, { cause: error });
   }
 }

@@ -5,6 +5,7 @@
 import type {
   AdapterLayout,
   AdapterSpec,
+  ArchitectureInfo,
   ArchiveTensor,
   ArchiveValue,
   BackboneInfo,
@@ -68,6 +69,8 @@ export interface LoadOptions {
 /** Everything a run needs from the engine, backbone or not. */
 export interface EngineFace {
   load(folder: string, options: LoadOptions): Promise<Engine>;
+  /** What a config.json's text says of a backbone; needs no weights. `name` names it in errors. */
+  describeArchitecture(config: string, name: string): ArchitectureInfo;
   /** Facts of the build for a run's record, e.g. libtorch's version; strings and numbers only. */
   environment(): Readonly<Record<string, string | number>>;
   /** Writes what `torch.load(weights_only=True)` reads. */

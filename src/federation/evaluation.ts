@@ -2,11 +2,13 @@
  * The metric of the adapters that clients hold: for each task, every distinct (task, cluster) pair is evaluated once
  * and counts by the samples of the clients that hold it.
  */
-import type { ScenarioTask } from '../data/scenario.js';
+import type { MetricName, ScenarioTask } from '../data/scenario.js';
+import { exampleCount } from '../engine/examples.js';
 import type { Examples } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import type { Log, ProgressHandle } from '../run/log.js';
 import type { Bank, Engine } from './engine.js';
+import { METRICS, rowsOf, type Evaluated } from './metrics.js';
 
 /** One client's adapter for one task. */
 export interface Holding {
@@ -22,36 +24,34 @@ export interface Holding {
 
 export interface TaskScore {
   readonly task: string;
-  /** accuracy of each distinct adapter, weighted by its holders' samples */
+  /** the scenario's metric of each distinct adapter, weighted by its holders' samples */
   readonly metric: number;
-  /** mean cross-entropy, weighted likewise */
+  /** mean cross-entropy over all targets, weighted likewise */
   readonly loss: number;
   /** evaluation rows */
   readonly rows: number;
+  /** labelled tokens of these rows, where the metric is over tokens */
+  readonly tokens?: number;
   /** distinct adapters that holders of the task have */
   readonly adapters: number;
 }
 
 /** One evaluated (task, cluster) pair. */
-export interface PairResult {
+export interface PairResult extends Evaluated {
   readonly task: number;
   readonly cluster: number;
-  /** share of rows whose largest logit is at the label */
-  readonly accuracy: number;
-  readonly loss: number;
-  readonly labels: Int32Array;
-  /** [rows, classes] row-major */
-  readonly logits: Float32Array;
-  readonly classes: number;
+  readonly metric: number;
 }
 
 export interface EvaluationOptions {
   engine: Engine;
   bank: Bank;
   tasks: readonly ScenarioTask[];
+  metric: MetricName;
   holdings: readonly Holding[];
   /** most evaluation rows of a task, from the first */
   limit: number;
+  /** rows of one evaluation batch */
   batchSize: number;
   log: Log;
   signal?: AbortSignal | undefined;
@@ -79,7 +79,7 @@ interface Pair {
 /**
  * Evaluates what the holders hold.
  *
- * @throws FltacError NON_FINITE for logits that are not finite, SHAPE for a task without evaluation rows, ABORTED
+ * @throws FltacError NON_FINITE for logits or losses that are not finite, SHAPE for a task without evaluation rows, ABORTED
  */
 export async function evaluateHoldings(options: EvaluationOptions): Promise<Evaluation> {
   const pairs = distinctPairs(options.holdings);
@@ -103,13 +103,12 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
       },
     )
     .finally(() => bar?.done());
-  const scored = pairs.map((pair, i): PairResult => {
-    const { labels } = examples.get(pair.task)!;
-    const { logits, loss } = results[i]!;
-    const what = `task ${options.tasks[pair.task]!.name}, cluster ${pair.cluster}`;
-    return { task: pair.task, cluster: pair.cluster, loss, labels, logits, ...accuracyOf(logits, labels, what) };
+  const scored = pairs.map(({ task, cluster }, i): PairResult => {
+    const evaluated = { result: results[i]!, labels: examples.get(task)!.labels };
+    const what = `task ${options.tasks[task]!.name}, cluster ${cluster}`;
+    return { task, cluster, metric: METRICS[options.metric].of(evaluated, options.batchSize, what), ...evaluated };
   });
-  return { scores: weighScores(options.tasks, pairs, scored), pairs: scored };
+  return { scores: weighScores(options, pairs, scored), pairs: scored };
 }
 
 async function evaluationRows(options: EvaluationOptions, cache: EvaluationCache, index: number): Promise<Examples> {
@@ -120,7 +119,7 @@ async function evaluationRows(options: EvaluationOptions, cache: EvaluationCache
     cache.set(task.name, pending);
   }
   const examples = await pending;
-  if (examples.labels.length === 0) throw new FltacError('SHAPE', `task ${task.name} has no evaluation rows`);
+  if (exampleCount(examples) === 0) throw new FltacError('SHAPE', `task ${task.name} has no evaluation rows`);
   return examples;
 }
 
@@ -136,41 +135,23 @@ function distinctPairs(holdings: readonly Holding[]): Pair[] {
   return [...pairs.values()].sort((a, b) => a.task - b.task || a.cluster - b.cluster);
 }
 
-function weighScores(tasks: readonly ScenarioTask[], pairs: readonly Pair[], results: readonly PairResult[]) {
+function weighScores({ tasks, metric }: EvaluationOptions, pairs: readonly Pair[], results: readonly PairResult[]) {
   return tasks.flatMap((task, index): TaskScore[] => {
-    const own = pairs.flatMap((pair, i) => (pair.task === index ? [{ pair, result: results[i]! }] : []));
-    if (own.length === 0) return [];
+    const own = pairs.flatMap((pair, i) => (pair.task === index ? [{ pair, evaluated: results[i]! }] : []));
+    const first = own[0]?.evaluated;
+    if (first === undefined) return [];
     const total = own.reduce((sum, { pair }) => sum + pair.samples, 0);
     const mean = (value: (result: PairResult) => number) =>
-      own.reduce((sum, { pair, result }) => sum + (pair.samples / total) * value(result), 0);
+      own.reduce((sum, { pair, evaluated }) => sum + (pair.samples / total) * value(evaluated), 0);
     return [
       {
         task: task.name,
-        metric: own.length === 1 ? own[0]!.result.accuracy : mean((result) => result.accuracy),
-        loss: own.length === 1 ? own[0]!.result.loss : mean((result) => result.loss),
-        rows: own[0]!.result.labels.length,
+        metric: own.length === 1 ? first.metric : mean((of) => of.metric),
+        loss: own.length === 1 ? first.result.loss : mean((of) => of.result.loss),
+        rows: rowsOf(first),
+        ...METRICS[metric].tokens(first.result),
         adapters: own.length,
       },
     ];
   });
-}
-
-/** Index of the largest of `classes` logits of one row; the first of equals, as torch's argmax. */
-export function predictionOf(logits: Float32Array, row: number, classes: number): number {
-  let best = 0;
-  for (let c = 1; c < classes; c += 1) {
-    if (logits[row * classes + c]! > logits[row * classes + best]!) best = c;
-  }
-  return best;
-}
-
-function accuracyOf(logits: Float32Array, labels: Int32Array, what: string): { accuracy: number; classes: number } {
-  const bad = logits.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new FltacError('NON_FINITE', `a logit of ${what} is ${logits[bad]!}: the training diverged`);
-  const classes = logits.length / labels.length;
-  let right = 0;
-  labels.forEach((label, row) => {
-    if (predictionOf(logits, row, classes) === label) right += 1;
-  });
-  return { accuracy: right / labels.length, classes };
 }

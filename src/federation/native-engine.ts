@@ -3,6 +3,7 @@ import {
   AdapterBank,
   Backbone,
   buildInfo,
+  describeArchitecture,
   evaluate,
   kmeans,
   readArchive,
@@ -19,6 +20,7 @@ import type { Bank, Engine, EngineFace, LoadOptions } from './engine.js';
 /** Loads backbones with libtorch; @throws FltacError NATIVE at the first use when the addon cannot be loaded */
 export const nativeEngine: EngineFace = {
   load: loadEngine,
+  describeArchitecture,
   environment() {
     const { libtorch, cuda, cpu, linear } = buildInfo();
     return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu, linear };

@@ -2,7 +2,7 @@
  * The round loop of SPEC.md: local fine-tunes, grouping, averaging, scoring, evaluation. It decides what is done;
  * the executor trains, the server's grouping clusters, and whoever drives it writes the files.
  */
-import type { ScenarioTask } from '../data/scenario.js';
+import type { MetricName, ScenarioTask } from '../data/scenario.js';
 import type { AdapterLayout, AdapterSpec, Examples } from '../engine/types.js';
 import type { Log } from '../run/log.js';
 import { assertCommonStart, assertNotAborted } from './checks.js';
@@ -39,6 +39,8 @@ export interface FederationOptions {
   spec: AdapterSpec;
   /** in listed order */
   tasks: readonly ScenarioTask[];
+  /** what the tasks are measured by */
+  metric: MetricName;
   /** rows[client][task] = training rows, tasks as in `tasks` */
   rows: readonly (readonly Int32Array[])[];
   settings: FederationSettings;
@@ -189,12 +191,13 @@ export class Federation {
 
   /** Evaluates the adapters that clients hold now; before the first round that is the common initial adapter. */
   async evaluate(signal?: AbortSignal): Promise<readonly TaskScore[]> {
-    const { engine, tasks, settings, log } = this.#options;
+    const { engine, tasks, metric, settings, log } = this.#options;
     const limit = settings.maxEvalBatches * settings.evalBatchSize;
     const { scores } = await evaluateHoldings({
       engine,
       bank: this.#bank,
       tasks,
+      metric,
       holdings: this.holdings(),
       limit,
       batchSize: settings.evalBatchSize,

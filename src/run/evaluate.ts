@@ -4,8 +4,10 @@ import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError, messageOf } from '../errors.js';
-import { evaluateHoldings, predictionOf, type PairResult, type TaskScore } from '../federation/evaluation.js';
+import type { MetricName } from '../data/scenario.js';
+import { evaluateHoldings, type PairResult, type TaskScore } from '../federation/evaluation.js';
 import { METHODS } from '../federation/methods.js';
+import { METRICS, rowsOf } from '../federation/metrics.js';
 import { planAdapters, trueTask, type Plan } from '../federation/plan.js';
 import { holdingsOf, startRow } from '../federation/round.js';
 import { readRoundAdapters, roundFile, type RoundAdapters } from './artifacts.js';
@@ -20,7 +22,10 @@ export interface EvaluateRunOptions {
   round?: number;
   /** default: all tasks of the run */
   tasks?: readonly string[];
-  /** path of a JSONL file that takes {task, row, label, prediction, logits, cluster} of every evaluated row */
+  /**
+   * path of a JSONL file that takes {task, row, label, prediction, logits, cluster} of every evaluated row, or
+   * {task, row, loss, tokens, cluster} (`loss` the mean over the row's labelled tokens) of a language model's
+   */
   predictions?: string;
   /** default: the run's max_eval_batches */
   maxEvalBatches?: number;
@@ -31,8 +36,10 @@ export interface EvaluateOutcome {
   folder: string;
   method: string;
   round: number;
+  /** what the tasks are measured by */
+  metric: MetricName;
   /** in listed order */
-  tasks: readonly (TaskScore & { majorityFloor: number })[];
+  tasks: readonly (TaskScore & { majorityFloor: number | null })[];
   /** absolute path of the predictions, where they were asked for */
   predictions?: string;
 }
@@ -61,7 +68,8 @@ export async function evaluateRun(options: EvaluateRunOptions, context: RunConte
       folder,
       method: config.method,
       round,
-      tasks: scores.map((entry) => ({ ...entry, majorityFloor: floors.get(entry.task)! })),
+      metric: run.scenario.metric,
+      tasks: scores.map((entry) => ({ ...entry, majorityFloor: floors.get(entry.task) ?? null })),
       ...(predictions === undefined ? {} : { predictions }),
     };
   } finally {
@@ -131,6 +139,7 @@ async function evaluateSaved(
       engine,
       bank,
       tasks: scenario.tasks,
+      metric: scenario.metric,
       holdings: kept,
       limit,
       batchSize: config.evalBatchSize,
@@ -152,19 +161,14 @@ function assertSameSubmissions(plan: Plan, saved: RoundAdapters, file: string): 
   );
 }
 
-function predictionLines(run: OpenRun, pairs: readonly PairResult[]): string {
+function predictionLines({ scenario }: OpenRun, pairs: readonly PairResult[]): string {
   return pairs
-    .flatMap(({ task, cluster, labels, logits, classes }) =>
-      Array.from(labels, (label, row) => {
-        const own = Array.from(logits.subarray(row * classes, (row + 1) * classes), shortest);
-        const prediction = predictionOf(logits, row, classes);
-        return `${JSON.stringify({ task: run.scenario.tasks[task]!.name, row, label, prediction, logits: own, cluster })}\n`;
+    .flatMap((pair) =>
+      Array.from({ length: rowsOf(pair) }, (_, row) => {
+        const { name } = scenario.tasks[pair.task]!;
+        const fields = METRICS[scenario.metric].rowFields(pair, row);
+        return `${JSON.stringify({ task: name, row, ...fields, cluster: pair.cluster })}\n`;
       }),
     )
     .join('');
-}
-
-/** Nine digits tell every float32 from its neighbours. */
-function shortest(value: number): number {
-  return Number(value.toPrecision(9));
 }

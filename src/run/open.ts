@@ -6,6 +6,7 @@ import { FltacError } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { partitionTasks, type Partition } from '../federation/partition.js';
+import { assertCompatible } from './compatible.js';
 import type { Log } from './log.js';
 
 /** The parts of fltac below a run; tests give others. */
@@ -39,12 +40,15 @@ export interface OpenRun {
 /**
  * Resolves the model, loads the data, splits it over the clients and loads the backbone.
  *
- * @throws FltacError of any of these parts; ABORTED
+ * @throws FltacError USAGE, before weights and data are downloaded, for a backbone of another kind than the scenario
+ *   needs; of any of these parts; ABORTED
  */
 export async function openRun(config: RunConfig, context: RunContext): Promise<OpenRun> {
   const { face, ...data } = context.parts ?? (await productionParts());
   const dataContext = { log: context.log, signal: context.signal };
-  const model = await data.resolveModel(config, dataContext);
+  const model = await data.resolveModel(config, dataContext, (text, path) =>
+    assertCompatible(config, face.describeArchitecture(text, path)),
+  );
   const scenario = await data.loadScenario(config, model, dataContext);
   const { partition, rows } = splitRows(config, scenario);
   assertNotAborted(context.signal);
@@ -87,7 +91,7 @@ function adapterSpec(config: RunConfig, scenario: Scenario): AdapterSpec {
     loraAlpha: config.loraAlpha,
     loraDropout: config.loraDropout,
     targetModules: config.targetModules,
-    numLabels: Math.max(...scenario.tasks.map((task) => task.numLabels)),
+    numLabels: Math.max(...scenario.tasks.map((task) => task.numLabels ?? 0)),
     trainHead: config.trainHead,
   };
 }

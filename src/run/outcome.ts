@@ -1,15 +1,16 @@
 /** What a finished run tells its caller; `fltac train --format json` prints it. */
+import type { MetricName } from '../data/scenario.js';
 import type { Upload } from '../federation/round.js';
 
 export interface TaskOutcome {
   task: string;
-  /** accuracy of the adapters its clients hold after the last round */
+  /** the metric of the adapters its clients hold after the last round */
   metric: number | null;
-  /** share of the most frequent label of the evaluation split */
-  majorityFloor: number;
-  /** accuracy of the backbone with the common initial adapter */
+  /** share of the most frequent label of the evaluation split; null for a language model's task */
+  majorityFloor: number | null;
+  /** the metric of the backbone with the common initial adapter */
   untuned: number | null;
-  /** accuracy under the baseline method, where one was run */
+  /** the metric under the baseline method, where one was run */
   baseline?: number | null;
 }
 
@@ -30,6 +31,8 @@ export interface MethodOutcome {
 
 export interface TrainOutcome extends MethodOutcome {
   scenario: string;
+  /** what the tasks are measured by */
+  metric: MetricName;
   /** in listed order */
   tasks: readonly TaskOutcome[];
   baseline?: MethodOutcome;

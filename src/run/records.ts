@@ -41,7 +41,7 @@ function localRecord(round: number, report: LocalReport): JsonRecord {
 
 /** Round 0 is the common initial adapter, before any training. */
 export function evalRecords(round: number, scores: readonly TaskScore[]): JsonRecord[] {
-  return scores.map(({ task, metric, loss, rows, adapters }) => ({
+  return scores.map(({ task, metric, loss, rows, adapters, tokens }) => ({
     round,
     phase: 'eval',
     task,
@@ -49,6 +49,8 @@ export function evalRecords(round: number, scores: readonly TaskScore[]): JsonRe
     loss,
     rows,
     adapters,
+    // `metric` is the mean of batch means, as published; this is the mean over all tokens, under the name people look for.
+    ...(tokens === undefined ? {} : { token_loss: loss, tokens }),
   }));
 }
 

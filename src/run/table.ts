@@ -1,6 +1,8 @@
-/** The table at the end of a run. Every score stands beside its majority floor. */
+/** The table at the end of a run. Every accuracy stands beside its majority floor; a loss has none. */
 import Table from 'cli-table3';
-import type { TrainOutcome } from './outcome.js';
+import type { MetricName } from '../data/scenario.js';
+import { METRICS } from '../federation/metrics.js';
+import type { TaskOutcome, TrainOutcome } from './outcome.js';
 
 /** Whether lines are drawn (on a terminal) or columns are only aligned (in a file or pipe). */
 export type TableStyle = 'drawn' | 'plain';
@@ -40,21 +42,47 @@ export function formatTable(head: readonly string[], rows: readonly (readonly st
   return lines.map((line) => line.trimEnd()).join('\n');
 }
 
+/** A table of scores by task, with a line below it where lower ones are better. */
+export function formatScores<T extends { task: string }>(
+  metric: MetricName,
+  tasks: readonly T[],
+  columns: readonly (readonly [head: string, value: (task: T) => number | null | undefined])[],
+  style: TableStyle,
+): string {
+  const rows = tasks.map((task) => [task.task, ...columns.map(([, value]) => score(value(task)))]);
+  const table = formatTable(['task', ...columns.map(([head]) => head)], rows, style);
+  return METRICS[metric].lowerIsBetter ? `${table}\n${METRICS[metric].title}: lower is better` : table;
+}
+
+/** The column of majority floors, for metrics that have one. */
+export function floorColumn(metric: MetricName): (readonly ['majority floor', typeof floorOf])[] {
+  return metric === 'accuracy' ? [['majority floor', floorOf]] : [];
+}
+
+function floorOf(task: { majorityFloor: number | null }): number | null {
+  return task.majorityFloor;
+}
+
 /**
- * A finished run for people: one row a task (its metric, the majority floor, the untuned backbone and, where one was
- * run, the baseline), then what the rounds cost and how well the clustering found the tasks.
+ * A finished run for people: one row a task (its metric, the majority floor of an accuracy, the untuned backbone and,
+ * where one was run, the baseline), then what the rounds cost and how well the clustering found the tasks.
  */
 export function formatOutcome(outcome: TrainOutcome, style: TableStyle): string {
-  const { baseline } = outcome;
-  const head = ['task', `${outcome.method} accuracy`, 'majority floor', 'untuned backbone'];
-  const rows = outcome.tasks.map((task) => [
-    task.task,
-    score(task.metric),
-    score(task.majorityFloor),
-    score(task.untuned),
-    ...(baseline === undefined ? [] : [score(task.baseline)]),
-  ]);
-  if (baseline !== undefined) head.push(`${baseline.method} accuracy`);
+  const { baseline, metric } = outcome;
+  const { title } = METRICS[metric];
+  const scores = formatScores(
+    metric,
+    outcome.tasks,
+    [
+      [`${outcome.method} ${title}`, (task) => task.metric],
+      ...floorColumn(metric),
+      ['untuned backbone', (task) => task.untuned],
+      ...(baseline === undefined
+        ? []
+        : [[`${baseline.method} ${title}`, (task: TaskOutcome) => task.baseline] as const]),
+    ],
+    style,
+  );
   const costs = [
     ['', outcome.method, ...(baseline === undefined ? [] : [baseline.method])],
     [
@@ -75,7 +103,7 @@ export function formatOutcome(outcome: TrainOutcome, style: TableStyle): string 
     ],
   ];
   const [costHead, ...costRows] = costs;
-  return `${formatTable(head, rows, style)}\n\n${formatTable(costHead!, costRows, style)}\n`;
+  return `${scores}\n\n${formatTable(costHead!, costRows, style)}\n`;
 }
 
 function cell<T>(value: T | undefined, show: (value: T) => string): string[] {

@@ -49,6 +49,7 @@ export async function trainRun(config: RunConfig, context: TrainContext): Promis
     return {
       ...main.outcome,
       scenario: config.scenario,
+      metric: run.scenario.metric,
       tasks: run.scenario.tasks.map(({ name, majorityFloor }): TaskOutcome => ({
         task: name,
         metric: metricOf(main.scores, name),
@@ -136,6 +137,7 @@ async function createFederation(run: OpenRun, context: TrainContext, cache: Eval
     engine,
     spec,
     tasks: run.scenario.tasks,
+    metric: run.scenario.metric,
     rows: run.rows,
     settings: config,
     cohort: run.cohort,

@@ -150,7 +150,7 @@ describe('faults', () => {
   });
 
   it.each([
-    ['scenario', 'dolly'],
+    ['scenario', 'cifar'],
     ['method', 'centralized'],
     ['device', 'cuda'],
     ['dtype', 'bfloat16'],
@@ -231,8 +231,8 @@ describe('scenarios', () => {
   });
 
   it('that are only partitioned pass where a partition is asked for', () => {
-    const { config } = loadPartitionConfig({ flags: { scenario: 'dolly' }, env: {} });
-    expect(config.tasks).toHaveLength(8);
+    const { config } = loadPartitionConfig({ flags: { scenario: 'cifar' }, env: {} });
+    expect(config.tasks).toHaveLength(2);
     expect(() => loadPartitionConfig({ flags: { scenario: 'custom' }, env: {} })).toThrow('not in this version yet');
   });
 
@@ -246,15 +246,39 @@ describe('scenarios', () => {
     });
   });
 
-  it('configs/glue_bert.yaml says the same as the defaults of glue', () => {
-    const fromFile = load({ file: new URL('../../configs/glue_bert.yaml', import.meta.url).pathname });
-    expect(fromFile).toEqual(load({ flags: { scenario: 'glue' } }));
+  it('dolly is as published', () => {
+    const { tasks, ...config } = load({ flags: { scenario: 'dolly' } });
+    expect(tasks).toEqual([...tasks].sort());
+    expect(tasks).toHaveLength(8);
+    expect(config).toMatchObject({
+      ...{ modelName: 'huggyllama/llama-7b', method: 'fltac', loraRank: 8, loraAlpha: 16, loraDropout: 0.05 },
+      ...{ targetModules: ['q_proj', 'v_proj'], trainHead: false, lr: 3e-4, batchSize: 4, localSteps: 30, rounds: 10 },
+      ...{ maxLen: 512, evalEvery: 1, maxEvalBatches: 20, evalBatchSize: 4, nClients: 10, dirichletAlpha: 0.5 },
+      ...{ minFrac: 0.01, seed: 42, outputDir: 'results/dolly_fltac' },
+    });
   });
 
-  it('configs/glue_bert.yaml leaves the folders to the method and the environment', () => {
-    const file = new URL('../../configs/glue_bert.yaml', import.meta.url).pathname;
+  it('dolly refuses to train the head', () => {
+    expect(faults({ flags: { scenario: 'dolly' }, overrides: ['train_head=true'] })).toContain(
+      '--override train_head=true: expected train_head false: scenario dolly trains a language model, whose head stays ' +
+        'frozen; found true',
+    );
+  });
+
+  const FILES = [
+    ['glue_bert.yaml', 'glue'],
+    ['dolly_llama.yaml', 'dolly'],
+  ] as const;
+
+  it.each(FILES)('configs/%s says the same as the defaults of %s', (name, scenario) => {
+    const fromFile = load({ file: new URL(`../../configs/${name}`, import.meta.url).pathname });
+    expect(fromFile).toEqual(load({ flags: { scenario } }));
+  });
+
+  it.each(FILES)('configs/%s leaves the folders to the method and the environment', (name, scenario) => {
+    const file = new URL(`../../configs/${name}`, import.meta.url).pathname;
     expect(load({ file, flags: { method: 'fedit' }, env: { HF_HUB_CACHE: 'elsewhere' } })).toMatchObject({
-      outputDir: 'results/glue_fedit',
+      outputDir: `results/${scenario}_fedit`,
       cacheDir: 'elsewhere',
     });
   });

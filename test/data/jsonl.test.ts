@@ -30,6 +30,18 @@ describe('readJsonl', () => {
     expect(table.texts.map((column) => column.get(0))).toEqual(['a', 'b']);
   });
 
+  it('ends lines at LF or CR LF only: U+2028 and U+2029 may stand in a text', async () => {
+    const path = fileOf('{"text": "a\u2028b\u2029c", "label": 0}\r', '{"text": "d", "label": 1}\r', '');
+    const table = await readJsonl([path], choose);
+    expect([table.texts[0]?.get(0), table.texts[0]?.get(1)]).toEqual(['a\u2028b\u2029c', 'd']);
+  });
+
+  it('reads lines that span the pieces in which a file is read', async () => {
+    const texts = [100_000, 0, 70_000, 1].map((length) => 'é'.repeat(length));
+    const table = await readJsonl([fileOf(...texts.map((text) => JSON.stringify({ text, label: 0 })))], choose);
+    expect(texts.map((_, row) => table.texts[0]?.get(row))).toEqual(texts);
+  });
+
   it.each([
     ['{"text": "a", "label": 1', /:2: expected a JSON object \(SyntaxError/],
     ['[1]', /:2: expected a JSON object, found \[1\]/],

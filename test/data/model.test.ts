@@ -76,6 +76,23 @@ describe('resolveModel on the Hub', () => {
     expect(server.requests.some((request) => request.path.includes('/resolve/'))).toBe(false);
   });
 
+  it('shows the config before it downloads weights, and passes on what the check throws', async () => {
+    const server = await hubOf(onHub({ ...NEEDED, 'model.safetensors': 'w', 'generation_config.json': '{}' }));
+    vi.stubEnv('HF_ENDPOINT', server.url);
+    const config = makeConfig({ scenario: 'glue', modelName: HUB_NAME, cacheDir: temporaryFolder() });
+    const shown: string[] = [];
+    const refuse = (text: string): never => {
+      shown.push(text);
+      throw new Error('not this one');
+    };
+    await expect(resolveModel(config, { log: keptLog() }, refuse)).rejects.toThrow('not this one');
+    expect(shown).toEqual([NEEDED['config.json']]);
+    expect(server.requests.some((request) => request.path.endsWith('model.safetensors'))).toBe(false);
+    const { folder } = await resolveModel(config, { log: keptLog() }, (text) => void shown.push(text));
+    expect(shown).toHaveLength(2);
+    expect(readFileSync(join(folder, 'generation_config.json'), 'utf8')).toBe('{}');
+  });
+
   it.each([
     [
       { 'model-1.safetensors': '1' },

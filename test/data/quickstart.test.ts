@@ -46,7 +46,7 @@ describe('the quickstart scenario', () => {
     for (const task of tasks) {
       const packed = asSequences(await task.evalExamples(5));
       expect(packed.offsets).toHaveLength(6);
-      expect(packed.labels.every((label) => label >= 0 && label < task.numLabels)).toBe(true);
+      expect(packed.labels.every((label) => label >= 0 && label < task.numLabels!)).toBe(true);
       expect(task.majorityFloor).toBeLessThan(0.7);
     }
     expect(context.log.lines).toEqual([]);

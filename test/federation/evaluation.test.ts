@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { evaluateHoldings, predictionOf, type Holding } from '../../src/federation/evaluation.js';
+import { evaluateHoldings, type Holding } from '../../src/federation/evaluation.js';
 import { silentLog } from '../../src/run/log.js';
 import { FAKE_LAYOUT, FakeBank, FakeEngine, target } from '../support/fake-engine.js';
 import { fakeTasks } from '../support/fake-scenario.js';
@@ -19,7 +19,7 @@ function setup() {
     return evaluate(of, jobs);
   };
   const run = (holdings: readonly Holding[]) =>
-    evaluateHoldings({ engine, bank, tasks, holdings, limit: 16, batchSize: 8, log: silentLog() });
+    evaluateHoldings({ engine, bank, tasks, metric: 'accuracy', holdings, limit: 16, batchSize: 8, log: silentLog() });
   return { engine, bank, asked, run };
 }
 
@@ -33,7 +33,7 @@ describe('evaluation', () => {
       { task: 1, cluster: 2, row: 2, samples: 7 },
     ]);
     expect(asked).toEqual([[0, 1, 2]]);
-    expect(pairs.map(({ task, cluster, accuracy }) => [task, cluster, accuracy])).toEqual([
+    expect(pairs.map(({ task, cluster, metric }) => [task, cluster, metric])).toEqual([
       [0, 0, 1],
       [0, 1, 0.5],
       [1, 2, 1],
@@ -64,10 +64,5 @@ describe('evaluation', () => {
       code: 'NON_FINITE',
       message: expect.stringContaining('task sst2, cluster 3') as string,
     });
-  });
-
-  it('takes the first of equal logits, as torch does', () => {
-    const logits = Float32Array.of(0, 1, 1, 3, 3, 2);
-    expect([predictionOf(logits, 0, 3), predictionOf(logits, 1, 3)]).toEqual([1, 0]);
   });
 });

@@ -8,6 +8,7 @@ const OUTCOME: TrainOutcome = {
   method: 'fltac',
   folder: '/somewhere',
   scenario: 'glue',
+  metric: 'accuracy',
   rounds: 3,
   clusteringAccuracy: 0.95,
   ari: 0.9,
@@ -46,6 +47,17 @@ describe('the final table', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  it('of a language model says that a lower loss is better, and has no floor', () => {
+    const tasks = [{ task: 'open_qa', metric: 2.5, majorityFloor: null, untuned: 7.75, baseline: 2.75 }];
+    const lines = formatOutcome({ ...OUTCOME, metric: 'loss', tasks }, 'plain').split('\n');
+    expect(lines.slice(0, 4)).toEqual([
+      'task     fltac loss  untuned backbone  fedit loss',
+      'open_qa       2.500             7.750       2.750',
+      'loss: lower is better',
+      '',
+    ]);
   });
 
   it('has no column for a baseline that was not run', () => {

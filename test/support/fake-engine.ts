@@ -202,6 +202,7 @@ export function fakeFace(engine: FakeEngine = new FakeEngine()): EngineFace & { 
   return {
     engine,
     load: () => Promise.resolve(engine),
+    describeArchitecture: () => engine.info,
     environment: () => ({ libtorch: 'fake' }),
     writeArchive: (path, value) => writeFile(path, JSON.stringify(encode(value))),
     readArchive: async (path) => decode(JSON.parse(await readFile(path, 'utf8')) as Encoded),

@@ -29,20 +29,25 @@ export function addEvaluate(program: Command, { io }: CommandContext): void {
     .argument('<run>', "a run's folder, as train leaves it")
     .option('--round <t>', 'which saved round (default: the last)', integerFrom(0))
     .option('--tasks <name,…>', "tasks to evaluate (default: all of the run's)", nameList)
-    .option('--predictions <file>', "write each row's label, prediction and logits there, as JSONL")
+    .option(
+      '--predictions <file>',
+      "write each row's label, prediction and logits there, or its loss and tokens where a language model is trained, as JSONL",
+    )
     .option('--max-eval-batches <integer>', "most batches a task (default: the run's max_eval_batches)", integerFrom(1))
     .addOption(formatOption())
     .addHelpText('after', EXAMPLES)
     .action(async (folder: string, { format, ...options }: Options) => {
       const log = createLog({ stream: io.stderr, env: io.env });
-      const [{ evaluateRun }, { formatTable, score }] = await Promise.all([
+      const [{ evaluateRun }, { floorColumn, formatScores }, { METRICS }] = await Promise.all([
         import('../../run/evaluate.js'),
         import('../../run/table.js'),
+        import('../../federation/metrics.js'),
       ]);
       const outcome = await interruptible(log, (signal) => evaluateRun({ folder, ...options }, { log, signal }));
       printResult(io, format, outcome, (done) => {
-        const rows = done.tasks.map(({ task, metric, majorityFloor }) => [task, score(metric), score(majorityFloor)]);
-        return `${title(done)}\n\n${formatTable(['task', 'accuracy', 'majority floor'], rows, tableStyle(io))}`;
+        const { metric, tasks } = done;
+        const own = [METRICS[metric].title, (task: (typeof tasks)[number]) => task.metric] as const;
+        return `${title(done)}\n\n${formatScores(metric, tasks, [own, ...floorColumn(metric)], tableStyle(io))}`;
       });
       tellPredictions(io, outcome);
     });

@@ -13,7 +13,8 @@ import type { CommandContext } from '../program.js';
 const KEYS: readonly ConfigKey[] = ['scenario', 'n_clients', 'dirichlet_alpha', 'min_frac', 'seed'];
 
 const EXAMPLES = `
-Scenarios cifar and dolly can be partitioned too, although this version does not train them.
+Scenario cifar can be partitioned too, although this version does not train it. Training on dolly holds out a twentieth
+of each task's rows first.
 
 Examples:
   fltac partition --scenario glue

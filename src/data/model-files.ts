@@ -1,0 +1,74 @@
+/** The tokenizer and the JSON files of a model's folder. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer } from 'tokenizers';
+import { FltacError } from '../errors.js';
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export interface ModelTokenizer {
+  /** neither pads nor truncates */
+  tokenizer: Tokenizer;
+  /** config.json */
+  config: JsonObject;
+}
+
+/**
+ * Reads tokenizer.json and config.json of a model's folder.
+ * @throws IO where one is missing, FORMAT where it is broken, USAGE where the model has fewer than `maxLen` positions
+ */
+export async function openTokenizer(folder: string, maxLen: number): Promise<ModelTokenizer> {
+  const config = parseObject(await readText(folder, 'config.json'), join(folder, 'config.json'));
+  const positions = config['max_position_embeddings'];
+  if (typeof positions === 'number' && maxLen > positions) {
+    throw new FltacError('USAGE', `max_len is ${maxLen}, the model in ${folder} has ${positions} positions: lower it`);
+  }
+  const tokenizer = parseTokenizer(await readText(folder, 'tokenizer.json'), join(folder, 'tokenizer.json'));
+  tokenizer.disablePadding();
+  tokenizer.disableTruncation();
+  return { tokenizer, config };
+}
+
+/** A JSON file that a model may lack. @throws IO, FORMAT */
+export async function readOptionalJson(folder: string, name: string): Promise<JsonObject | undefined> {
+  const path = join(folder, name);
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new FltacError('IO', `${path} cannot be read (${String(cause)})`, { cause });
+  });
+  return text === undefined ? undefined : parseObject(text, path);
+}
+
+async function readText(folder: string, name: string): Promise<string> {
+  return readFile(join(folder, name), 'utf8').catch((error: unknown) => {
+    const hint =
+      name === 'tokenizer.json'
+        ? '; save it with the fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)'
+        : '';
+    throw new FltacError(
+      'IO',
+      `the model needs ${join(folder, name)}, which cannot be read (${String(error)})${hint}`,
+      {
+        cause: error,
+      },
+    );
+  });
+}
+
+function parseObject(text: string, path: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
+    throw new Error('it holds another value');
+  } catch (error) {
+    throw new FltacError('FORMAT', `${path}: expected a JSON object (${String(error)})`, { cause: error });
+  }
+}
+
+function parseTokenizer(text: string, path: string): Tokenizer {
+  try {
+    return Tokenizer.fromString(text);
+  } catch (error) {
+    throw new FltacError('FORMAT', `${path}: no tokenizer that can be read (${String(error)})`, { cause: error });
+  }
+}
