@@ -159,12 +159,14 @@ export interface EvaluateJob<E extends Examples = Examples> {
 export interface EvaluateOptions {
   /** most examples in one pass */
   batchSize?: number;
+  /** true gives a language model's logits at every target too: [targets, vocabSize] values, for small vocabularies */
+  targetLogits?: boolean;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal | undefined;
 }
 
 export interface EvaluateResult {
-  /** [examples, numLabels] row-major; empty for a language model */
+  /** [examples, numLabels] row-major; for a language model empty, or with targetLogits [targets, vocabSize] */
   logits: Float32Array;
   /** mean cross-entropy over the targets of all examples */
   loss: number;
