@@ -4,15 +4,15 @@
  */
 
 /** Scenarios that this version can train. */
-export const READY_SCENARIOS = ['quickstart', 'glue', 'dolly'] as const;
+export const READY_SCENARIOS = ['quickstart', 'glue', 'cifar', 'dolly'] as const;
 export type ScenarioName = (typeof READY_SCENARIOS)[number];
 
 /** Scenarios that are known but cannot be trained by this version. */
-export const PLANNED_SCENARIOS = ['cifar', 'custom'] as const;
+export const PLANNED_SCENARIOS = ['custom'] as const;
 export type KnownScenario = ScenarioName | (typeof PLANNED_SCENARIOS)[number];
 
 /** Scenarios whose row counts are known, so that their partition can be shown. */
-export const PARTITION_SCENARIOS = [...READY_SCENARIOS, 'cifar'] as const;
+export const PARTITION_SCENARIOS = READY_SCENARIOS;
 export type PartitionScenario = (typeof PARTITION_SCENARIOS)[number];
 
 /** Stands for the backbone in `quickstart/`, which comes with fltac; resolved by `src/data`. */
@@ -59,7 +59,13 @@ export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
     tasks: ['cifar10', 'cifar100'],
     input: 'images',
     output: 'classes',
-    defaults: { model_name: 'google/vit-base-patch16-224-in21k' },
+    defaults: {
+      model_name: 'google/vit-base-patch16-224-in21k',
+      lr: 1e-3,
+      batch_size: 64,
+      train_head: false,
+      max_eval_batches: 30,
+    },
   },
   dolly: {
     title: 'the eight categories of Dolly on LLaMA',
@@ -94,4 +100,4 @@ export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
 };
 
 /** Classes of every task of a scenario, and so outputs of the classification head; 0 where there is no such head. */
-export const NUM_LABELS: Readonly<Record<ScenarioName, number>> = { quickstart: 2, glue: 2, dolly: 0 };
+export const NUM_LABELS: Readonly<Record<ScenarioName, number>> = { quickstart: 2, glue: 2, cifar: 100, dolly: 0 };
