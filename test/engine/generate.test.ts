@@ -122,15 +122,13 @@ describe('generation', () => {
   });
 
   it('takes the first of equally likely tokens', async () => {
-    // The head is the word embedding: with two words for all tokens, every second one is as likely as another.
+    // The head is the word embedding: where that is zero, so are all logits.
     const folder = await changedModel('qwen2', {}, (tensors) => {
-      const { data } = tensors.get('model.embed_tokens.weight')!;
-      for (let token = 2; token < VOCAB; token++) data.copyWithin(16 * token, 16 * (token % 2), 16 * (token % 2) + 16);
+      tensors.get('model.embed_tokens.weight')!.data.fill(0);
     });
     const { bank, dispose } = await openBank(folder, 1);
-    const [result] = await generate(bank, [{ row: 0, prompts: prompts([[5], [8, 9], [2, 2, 3]]) }], greedy());
-    expect(result!.ids).toHaveLength(36);
-    expect(result!.ids.every((id) => id < 2)).toBe(true);
+    const [result] = await generate(bank, [{ row: 0, prompts: prompts([[5], [8, 9]]) }], greedy());
+    expect(result!.ids).toEqual(new Int32Array(24));
     dispose();
   });
 
