@@ -53,9 +53,14 @@ at::Tensor AttentionBlock::forward(const at::Tensor& input, const at::Tensor& qu
   input_ = input;
   query_input_ = query_input;
   project(input, query_input);
+  at::Tensor kv = kv_;
+  if (KeyValueCache* cache = pass_.options.cache) {
+    cache->store(layer_, kv_, pass_.batch.offsets, pass_.batch.places);
+    kv = cache->layer(layer_);
+  }
   tape_.out = buffer(queries.rows(), architecture_.query_width(), q_);
   if (pass_.keeps_tape(layer_)) tape_.log_sum = buffer(queries.rows(), architecture_.heads, q_);
-  pass_.ops(layer_).attention(shape(), dropout(), {q_, key(kv_), value(kv_)}, tape_);
+  pass_.ops(layer_).attention(shape(), dropout(), {q_, key(kv), value(kv)}, tape_);
   const at::Tensor out = weights_.attention_out.forward(tape_.out);
   lora_.add(Role::AttentionOut, queries, tape_.out, out);
   return out;

@@ -13,6 +13,7 @@
 #include "model/attention.h"
 #include "model/batch.h"
 #include "model/kernels.h"
+#include "model/kv_cache.h"
 #include "model/ops.h"
 #include "model/rotary.h"
 
@@ -24,6 +25,9 @@ struct PassOptions {
   uint32_t step = 0;       // names the dropout masks, with each job's stream
   // Where adapters are read; null: from the bank.
   const AdapterView* adapters = nullptr;
+  // Where the batch's sequences continue (PackedBatch::places) and its keys and values are kept; without
+  // gradients.
+  KeyValueCache* cache = nullptr;
 };
 
 // Where dropout masks are drawn. A layer's sites are layer_site(layer) + one of the second group; LoRA's add

@@ -44,16 +44,16 @@ const cases: Case[] = [
   },
   {
     family: 'llama3',
-    changes: { attention_dropout: 0.2 },
+    changes: { attention_dropout: 0.2, max_position_embeddings: 128 },
     spec: { targetModules: ALL_MODULES.llama },
-    // longer than one block of causal attention, and a sequence of which no token counts
-    examples: languageExamples(1, [4, 64, 1, 23]),
+    // longer than a block of causal attention, and a sequence of which no token counts
+    examples: languageExamples(1, [4, 100, 1, 23]),
   },
   {
     family: 'mistral',
-    changes: { attention_dropout: 0.2 },
+    changes: { attention_dropout: 0.2, max_position_embeddings: 256 },
     spec: { targetModules: ['layers.0.self_attn.k_proj', 'layers.1.self_attn.q_proj', 'layers.1.mlp.up_proj'] },
-    examples: languageExamples(1, [4, 64, 2, 23]),
+    examples: languageExamples(1, [4, 150, 2, 23]),
   },
 ];
 
