@@ -8,7 +8,7 @@ import { FltacError } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import { streamKey } from '../federation/streams.js';
 import type { RunContext } from '../run/open.js';
-import { ResumableFile, type Settings } from '../run/resumable.js';
+import { withResumableFile, type ResumableFile, type Settings } from '../run/resumable.js';
 import { chooseTasks } from '../run/saved.js';
 import { findSource, type AnsweringTask, type Source, type SourceOptions } from './source.js';
 
@@ -90,35 +90,19 @@ export async function generateAnswers(options: GenerateAnswersOptions, context: 
   const found = await findSource(options);
   const source = await found.open(context);
   try {
-    const { run, round } = source;
     const tasks = answeringTasks(source, options.tasks);
-    const tokenizer = await CausalTokenizer.open(run.model.folder, run.config.maxLen);
-    const file = await ResumableFile.open({
+    const tokenizer = await CausalTokenizer.open(source.run.model.folder, source.run.config.maxLen);
+    const where = {
       path: options.output === undefined ? source.defaultPath : path.resolve(options.output),
       settings: { ...source.settings, ...samplingSettings(options) },
       what: 'answers',
       overwrite: options.overwrite ?? false,
       schema: Answer,
-      log: context.log,
-    });
-    const limit = options.limit ?? run.config.maxEvalBatches * run.config.evalBatchSize;
-    const earlier = new Map(file.earlier.map((answer) => [keyOf(answer.task, answer.row), answer]));
-    const wanted = tasks.flatMap((from) => rowsOf(from, limit).map((row) => ({ from, row })));
-    const missing = wanted.filter(({ from, row }) => !earlier.has(keyOf(from.task.name, row)));
-    if (earlier.size > 0) {
-      context.log.info(`${file.path} has ${wanted.length - missing.length} of ${wanted.length} answers already`);
-    }
-    const made = await answerAll(source, missing, tokenizer, file, options, context);
-    const answers = wanted.map(({ from, row }) => {
-      const key = keyOf(from.task.name, row);
-      return earlier.get(key) ?? made.get(key)!;
-    });
-    return {
-      path: file.path,
-      model: run.model.id,
-      round,
-      tasks: tasks.map((from) => summarise(from, answers, made)),
+      ...context,
     };
+    return await withResumableFile(where, (file) =>
+      answerMissing({ source, tasks, tokenizer, file, options, context }),
+    );
   } finally {
     source.dispose();
   }
@@ -135,6 +119,40 @@ function assertSampling({ maxNewTokens, temperature, topP, batchSize, limit = 1 
     ...(topP > 0 && topP <= 1 ? [] : [`topP must lie above 0 and be at most 1, not ${topP}`]),
   ];
   if (faults.length > 0) throw new FltacError('USAGE', faults.join('; '));
+}
+
+/** What one call works with. */
+interface Work {
+  source: Source;
+  /** the chosen tasks */
+  tasks: readonly AnsweringTask[];
+  tokenizer: CausalTokenizer;
+  file: ResumableFile<Answer>;
+  options: GenerateAnswersOptions;
+  context: RunContext;
+}
+
+async function answerMissing(work: Work): Promise<GenerateOutcome> {
+  const { source, tasks, file, options, context } = work;
+  const { model, config } = source.run;
+  const limit = options.limit ?? config.maxEvalBatches * config.evalBatchSize;
+  const earlier = new Map(file.earlier.map((answer) => [keyOf(answer.task, answer.row), answer]));
+  const wanted = tasks.flatMap((from) => rowsOf(from, limit).map((row) => ({ from, row })));
+  const missing = wanted.filter(({ from, row }) => !earlier.has(keyOf(from.task.name, row)));
+  if (missing.length < wanted.length) {
+    context.log.info(`${file.path} has ${wanted.length - missing.length} of ${wanted.length} answers already`);
+  }
+  const made = await answerAll(missing, work);
+  const answers = wanted.flatMap(({ from, row }) => {
+    const key = keyOf(from.task.name, row);
+    return earlier.get(key) ?? made.get(key) ?? [];
+  });
+  return {
+    path: file.path,
+    model: model.id,
+    round: source.round,
+    tasks: tasks.map((from) => summarise(from, answers, made)),
+  };
 }
 
 /** The chosen tasks. @throws FltacError USAGE for one that the run does not have */
@@ -173,22 +191,16 @@ function summarise(
   };
 }
 
-async function answerAll(
-  source: Source,
-  missing: readonly Pending[],
-  tokenizer: CausalTokenizer,
-  file: ResumableFile<Answer>,
-  options: GenerateAnswersOptions,
-  context: RunContext,
-): Promise<Map<string, Answer>> {
+async function answerAll(missing: readonly Pending[], work: Work): Promise<Map<string, Answer>> {
+  const { file, options, context } = work;
   const made = new Map<string, Answer>();
+  if (missing.length === 0) return made;
   const bar = context.log.progress('answers', missing.length);
   try {
     for (let from = 0; from < missing.length; from += options.batchSize) {
       assertNotAborted(context.signal);
       const batch = missing.slice(from, from + options.batchSize);
-      const onProgress = (done: number) => bar.update(from + done);
-      const answers = await answerBatch(source, batch, tokenizer, options, { ...context, onProgress });
+      const answers = await answerBatch(batch, work, (done) => bar.update(from + done));
       await file.append(answers);
       for (const answer of answers) made.set(keyOf(answer.task, answer.row), answer);
     }
@@ -204,12 +216,11 @@ async function answerAll(
 
 /** Answers prompts of one or several tasks in one pass of the engine. */
 async function answerBatch(
-  { run, bank, round }: Source,
   batch: readonly Pending[],
-  tokenizer: CausalTokenizer,
-  options: GenerateAnswersOptions,
-  context: Pick<RunContext, 'signal'> & { onProgress: (done: number) => void },
+  { source, tokenizer, options, context }: Work,
+  onProgress: (done: number) => void,
 ): Promise<Answer[]> {
+  const { run, bank, round } = source;
   const parts = await Promise.all(groupByTask(batch).map((part) => preparePart(part, options)));
   const results = await run.engine.generate(
     bank,
@@ -221,7 +232,7 @@ async function answerBatch(
       topP: options.topP,
       batchSize: options.batchSize,
       signal: context.signal,
-      onProgress: context.onProgress,
+      onProgress,
     },
   );
   const answers = await Promise.all(

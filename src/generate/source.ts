@@ -87,13 +87,14 @@ async function findRun(folder: string, options: SourceOptions): Promise<FoundSou
   return {
     config,
     async open(context) {
-      const { run, bank, holdings, dispose } = await openSavedRound(round, config, context);
+      const saved = await openSavedRound(round, config, context);
+      const { run, bank, holdings } = saved;
       const tasks = run.scenario.tasks.flatMap((task, index) => {
         const leading = leadingCluster(holdings, index);
         return leading === undefined ? [] : [{ task, row: leading.row, cluster: leading.cluster }];
       });
       const settings = { ...runSettings(run), round: round.round, adapters: hashAdapters(bank, tasks) };
-      return { run, bank, round: round.round, tasks, settings, defaultPath, dispose };
+      return { run, bank, round: round.round, tasks, settings, defaultPath, dispose: () => saved.dispose() };
     },
   };
 }

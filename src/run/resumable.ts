@@ -5,6 +5,7 @@
  */
 import { readFile, rm, truncate } from 'node:fs/promises';
 import { z } from 'zod';
+import { withLock } from '../data/hub/lock.js';
 import { FltacError, messageOf } from '../errors.js';
 import { assertWritable, writeJsonFile } from './files.js';
 import { Journal, type JsonRecord } from './journal.js';
@@ -64,6 +65,21 @@ export class ResumableFile<T extends JsonRecord> {
     this.#last = written.catch(() => undefined);
     await written;
   }
+}
+
+/**
+ * Opens a file for `work` alone: another fltac that works on it is waited for.
+ *
+ * @throws FltacError as `ResumableFile.open`; ABORTED while waiting; what `work` throws
+ */
+export async function withResumableFile<T extends JsonRecord, R>(
+  options: ResumableOptions<T> & { signal: AbortSignal },
+  work: (file: ResumableFile<T>) => Promise<R>,
+): Promise<R> {
+  const { path, log, signal } = options;
+  await assertWritable(path);
+  const onWait = () => log.info(`another fltac is writing ${path}: waiting for it`);
+  return withLock(`${path}.lock`, { signal, onWait }, async () => work(await ResumableFile.open(options)));
 }
 
 function settingsPath(path: string): string {

@@ -132,10 +132,10 @@ describe('a second call', () => {
     const sampled = { temperature: 1, seed: 5 };
     await generate({ output: whole, ...sampled });
     const run = languageRun();
-    const { generate: answer } = run.engine;
+    const answer = run.engine.generate.bind(run.engine);
     run.engine.generate = (bank, jobs, options) => {
       if (run.engine.answered.length === 2) run.controller.abort();
-      return answer.call(run.engine, bank, jobs, options);
+      return answer(bank, jobs, options);
     };
     const file = path.join(root, 'part.jsonl');
     await expect(generate({ output: file, ...sampled, batchSize: 4 }, run)).rejects.toMatchObject({

@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ResumableFile, type Settings } from '../../src/run/resumable.js';
+import { ResumableFile, withResumableFile, type Settings } from '../../src/run/resumable.js';
 import { temporaryFolder } from '../support/files.js';
 import { keptLog } from '../support/hub.js';
 
@@ -119,6 +119,25 @@ describe('a resumable file', () => {
     await (await open()).append([record(0)]);
     appendFileSync(path, `${line}\n`);
     await expect(open()).rejects.toMatchObject({ code: 'FORMAT', message: expect.stringMatching(message) as string });
+  });
+
+  it('is worked on by one at a time', async () => {
+    const { path, log, open } = opener();
+    const options = { path, settings: SETTINGS, what: 'answers', overwrite: false, schema, log };
+    const { signal } = new AbortController();
+    const order: string[] = [];
+    const work = (name: string) =>
+      withResumableFile({ ...options, signal }, async (file) => {
+        order.push(`${name} finds ${file.earlier.length}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        await file.append([record(0)]);
+        order.push(`${name} ends`);
+      });
+    await Promise.all([work('first'), work('second')]);
+    expect(order).toEqual(['first finds 0', 'first ends', 'second finds 1', 'second ends']);
+    expect(log.lines).toEqual([`info: another fltac is writing ${path}: waiting for it`]);
+    expect(existsSync(`${path}.lock`)).toBe(false);
+    expect((await open()).earlier).toHaveLength(2);
   });
 
   it('names a place that cannot be written', async () => {
