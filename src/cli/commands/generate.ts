@@ -92,7 +92,8 @@ function examples({ tasks }: GenerateOutcome): string {
     .join('\n');
 }
 
+/** Quoted and short; no control character reaches the terminal. */
 function shown(answer: string): string {
-  const text = JSON.stringify(answer);
+  const text = JSON.stringify(answer).replace(/\p{Cc}/gu, ' ');
   return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
 }
