@@ -17,7 +17,7 @@ export interface GenerateAnswersOptions extends SourceOptions {
   tasks?: readonly string[] | undefined;
   /** most prompts of a task, from the first held-out row on; default: those that the run evaluates */
   limit?: number | undefined;
-  /** path of the answers; default: answers_round_<t>.jsonl in the run's folder, or answers.jsonl in a model's output_dir */
+  /** path of the answers; default: answers_round_<t>.jsonl in the run's folder; of a model answers_<name>.jsonl here */
   output?: string | undefined;
   /** starts anew instead of making what is missing */
   overwrite?: boolean | undefined;

@@ -134,7 +134,7 @@ async function findModel(folder: string, options: SourceOptions): Promise<FoundS
         round: 0,
         tasks,
         settings,
-        defaultPath: path.resolve(config.outputDir, 'answers.jsonl'),
+        defaultPath: path.resolve(`answers_${path.basename(source)}.jsonl`),
         dispose,
       };
     },

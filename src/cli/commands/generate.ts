@@ -45,7 +45,10 @@ export function addGenerate(program: Command, { io }: CommandContext): void {
     .option('--round <t>', 'which saved round; 0 is the untuned backbone (default: the last)', integerFrom(0))
     .option('--tasks <name,…>', 'tasks to answer (default: all)', nameList)
     .option('--limit <n>', 'most prompts a task, from the first (default: those that are evaluated)', integerFrom(1))
-    .option('--output <file>', "where the answers go (default: answers_round_<t>.jsonl in the run's folder)")
+    .option(
+      '--output <file>',
+      "where the answers go (default: answers_round_<t>.jsonl in the run's folder, or answers_<model>.jsonl)",
+    )
     .option('--overwrite', 'replace earlier answers instead of making what is missing')
     .option('--max-new-tokens <n>', 'most tokens of an answer', integerFrom(1), 256)
     .option('--temperature <t>', '0 takes the most likely token, above draws', numberWithin({ min: 0 }), 0)
@@ -89,7 +92,8 @@ function examples({ tasks }: GenerateOutcome): string {
     .join('\n');
 }
 
+/** Quoted and short; no control character reaches the terminal. */
 function shown(answer: string): string {
-  const text = JSON.stringify(answer);
+  const text = JSON.stringify(answer).replace(/\p{Cc}/gu, ' ');
   return text.length <= 200 ? text : `${text.slice(0, 200)}…`;
 }
