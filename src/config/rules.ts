@@ -30,6 +30,7 @@ export const WITHOUT_EFFECT: readonly Rule[] = [
     keys: [key],
     check: (config: CheckedConfig) => onlyWith(config, ['fltac'], { baseline: true }),
   })),
+  { keys: ['max_len'], check: lengthOfImages },
   { keys: ['weights'], check: (config) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }) },
 ];
 
@@ -61,6 +62,10 @@ function checkLength({ maxLen, modelName }: CheckedConfig): string | undefined {
   const positions = presetShape(modelName)?.max_position_embeddings;
   if (positions === undefined || maxLen <= positions) return undefined;
   return `expected at most ${positions} tokens, the positions of ${modelName}, found ${maxLen}`;
+}
+
+function lengthOfImages({ scenario }: CheckedConfig): string | undefined {
+  return SCENARIOS[scenario].input === 'images' ? `has no effect: scenario ${scenario} is of images` : undefined;
 }
 
 function checkHead({ trainHead, scenario }: CheckedConfig): string | undefined {

@@ -2,8 +2,8 @@
  * How many parameters each method trains and how much a client uploads, counted from shapes alone: no weights, and for
  * well-known models no download.
  */
-import { BYTES_PER_VALUE, countAdapter, countPublished, grouped } from './counting.js';
-import type { AdapterCount, PublishedCount, Shapes } from './counting.js';
+import { BYTES_PER_VALUE, countAdapter, countHead, grouped } from './counting.js';
+import type { AdapterCount, Shapes } from './counting.js';
 import { NUM_LABELS } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { knownTaskSizes } from '../data/scenario.js';
@@ -11,6 +11,7 @@ import * as engine from '../engine/index.js';
 import { partitionTasks } from '../federation/partition.js';
 import type { Log } from '../run/log.js';
 import { readModelConfig } from './model-config.js';
+import { countPublished, type PublishedTable } from './published.js';
 
 export interface MethodCount {
   /** what is trained, e.g. "fltac, rank 4" */
@@ -35,8 +36,8 @@ export interface ParamsReport {
   /** one adapter of the configuration */
   adapter: AdapterCount;
   methods: readonly MethodCount[];
-  /** the paper's counts for this scenario, computed from the shapes; empty where there are none */
-  published: readonly PublishedCount[];
+  /** the paper's counts for this scenario, computed from the shapes; null where there are none */
+  published: PublishedTable | null;
 }
 
 /** @throws UNSUPPORTED for a family that the engine does not know; USAGE, FORMAT, NETWORK, IO */
@@ -48,8 +49,8 @@ export async function countParameters(
   const { text, source } = await readModelConfig(config, context);
   const info = shapes.describeArchitecture(text, source);
   const numLabels = NUM_LABELS[config.scenario];
-  const count = (rank: number) =>
-    countAdapter(shapes, text, { rank, targetModules: config.targetModules, numLabels, trainHead: config.trainHead });
+  const { targetModules, trainHead } = config;
+  const count = (rank: number) => countAdapter(shapes, text, { rank, targetModules, numLabels, trainHead });
   const adapter = count(config.loraRank);
   return {
     scenario: config.scenario,
@@ -58,8 +59,14 @@ export async function countParameters(
     backbone: info.parameters,
     tasks: config.tasks,
     adapter,
-    methods: countMethods(config, adapter, count, info.parameters, numLabels * (info.hiddenSize + 1)),
-    published: config.scenario === 'glue' ? countPublished(shapes) : [],
+    methods: countMethods(
+      config,
+      adapter,
+      count,
+      info.parameters,
+      countHead(shapes, text, { targetModules, numLabels }),
+    ),
+    published: countPublished(config.scenario, shapes) ?? null,
   };
 }
 

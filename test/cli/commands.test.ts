@@ -20,7 +20,7 @@ describe('wrong usage', () => {
     [['evaluate', 'x', '--round', '1.5'], /argument '1.5' is invalid. Expected an integer, 0 or more/],
     [['train', '--rounds'], /--rounds <integer>' argument missing/],
     [['train', 'stray'], /stray: is not expected here/],
-    [['train', '--scenario', 'cifar'], /cifar is not in this version yet; expected one of quickstart, glue, dolly/],
+    [['train', '--scenario', 'custom'], /cifar is not in this version yet; expected one of quickstart, glue, dolly/],
     [['train', '--resume'], /--resume is not in this version yet; what there is: .*--overwrite/],
     [['train', '--resume', 'results/x'], /--resume is not in this version yet/],
     [['train', '--config', 'none.yaml'], /none\.yaml: the configuration cannot be read: ENOENT/],
