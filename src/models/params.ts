@@ -4,9 +4,11 @@
  */
 import { BYTES_PER_VALUE, countAdapter, countHead, grouped } from './counting.js';
 import type { AdapterCount, Shapes } from './counting.js';
+import { declaredClasses, formOf } from '../config/custom-tasks.js';
 import { NUM_LABELS } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { knownTaskSizes } from '../data/scenario.js';
+import { FltacError } from '../errors.js';
 import * as engine from '../engine/index.js';
 import { partitionTasks } from '../federation/partition.js';
 import type { Log } from '../run/log.js';
@@ -48,7 +50,7 @@ export async function countParameters(
 ): Promise<ParamsReport> {
   const { text, source } = await readModelConfig(config, context);
   const info = shapes.describeArchitecture(text, source);
-  const numLabels = NUM_LABELS[config.scenario];
+  const numLabels = headWidth(config);
   const { targetModules, trainHead } = config;
   const count = (rank: number) => countAdapter(shapes, text, { rank, targetModules, numLabels, trainHead });
   const adapter = count(config.loraRank);
@@ -68,6 +70,18 @@ export async function countParameters(
     ),
     published: countPublished(config.scenario, shapes) ?? null,
   };
+}
+
+/** Classes of the shared head; 0 where there is none. @throws USAGE where only the rows of a custom task tell them */
+function headWidth({ scenario, data, tasks }: RunConfig): number {
+  if (scenario !== 'custom') return NUM_LABELS[scenario];
+  const widths = tasks.map((name) => {
+    const task = data![name]!;
+    const count = formOf(task) === 'instruction' ? 0 : declaredClasses(task);
+    if (count !== undefined) return count;
+    throw new FltacError('USAGE', `data.${name}: params reads no rows, so the classes must be listed: add classes`);
+  });
+  return Math.max(...widths);
 }
 
 function countMethods(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { decodeImage } from '../../src/data/decode-image.js';
 import { makeImageTask } from '../../src/data/image-task.js';
-import { readJsonl } from '../../src/data/jsonl.js';
+import { readTable } from '../../src/data/read-table.js';
 import { readParquet } from '../../src/data/parquet.js';
 import type { ImageInput } from '../../src/data/preprocessor.js';
 import type { ScenarioTask } from '../../src/data/scenario.js';
@@ -96,7 +96,7 @@ describe('images that are files', () => {
     const path = join(folder, 'rows.jsonl');
     copyFileSync(imageFixture('rgb.png'), join(folder, 'a.png'));
     writeFileSync(path, '{"img": "a.png", "label": 0}\n{"img": "gone.png", "label": 1}\n');
-    const table = await readJsonl([path], COLUMNS);
+    const table = await readTable([path], COLUMNS);
     const task = makeImageTask({ name: 'files', numLabels: 2, train: table, evaluation: table, input: INPUT });
     const { sizes } = await task.evalExamples(1);
     expect([...sizes]).toEqual([16, 16]);
@@ -115,7 +115,7 @@ describe('an image larger than the input', () => {
     const folder = temporaryFolder();
     copyFileSync(imageFixture('rgb.png'), join(folder, 'a.png'));
     writeFileSync(join(folder, 'rows.jsonl'), '{"img": "a.png", "label": 0}\n');
-    const table = await readJsonl([join(folder, 'rows.jsonl')], COLUMNS);
+    const table = await readTable([join(folder, 'rows.jsonl')], COLUMNS);
     const preprocess = {
       ...size,
       resample: 'bicubic',
