@@ -12,44 +12,48 @@ const MOST_CLASSES = 10_000;
 /** Names of tasks become names of folders. */
 const TASK_NAME = /^[A-Za-z0-9][\w.-]{0,63}$/;
 
-const column = z.string('expected the name of a column').regex(/\S/, 'expected the name of a column');
-const oneOrTwoColumns = 'expected one column, or a list of two that are read as a pair';
-const files = 'expected a file, a list of files, or with hub the name of a split';
-const file = z.string(files).regex(/\S/, files);
-const fileList = z.array(file, files).min(1, files).readonly();
+const word = z.string().regex(/\S/);
+const files = z.union([word, z.array(word).min(1).readonly()]);
 const className = z.union([z.string(), z.number(), z.boolean()]);
-const classes = `expected a list of 2 to ${MOST_CLASSES} different classes, or their number`;
+const classNames = z
+  .array(className)
+  .min(2)
+  .max(MOST_CLASSES)
+  .refine((list) => new Set(list.map(String)).size === list.length)
+  .readonly();
 
 const Task = z.strictObject({
-  hub: z.string('expected the id of a data set on the Hub, such as org/name').optional(),
-  revision: z.string('expected a branch, tag or commit').optional(),
-  subset: z.string('expected the name of a folder of the data set').optional(),
-  train: z.union([file, fileList], files),
-  validation: z.union(
-    [file, fileList, z.number().gt(0).lt(1)],
-    `${files}, or the share of the training rows to hold out, above 0 and below 1`,
-  ),
-  text: z.union([column, z.array(column).min(1).max(2).readonly()], oneOrTwoColumns).optional(),
-  image: column.optional(),
-  label: column.optional(),
-  classes: z
-    .union(
-      [
-        z.int().min(2).max(MOST_CLASSES),
-        z
-          .array(className)
-          .min(2)
-          .max(MOST_CLASSES)
-          .refine((list) => new Set(list.map(String)).size === list.length)
-          .readonly(),
-      ],
-      classes,
-    )
-    .optional(),
-  prompt: column.optional(),
-  context: column.optional(),
-  response: column.optional(),
+  hub: word.optional(),
+  revision: word.optional(),
+  subset: word.optional(),
+  train: files,
+  validation: z.union([files, z.number().gt(0).lt(1)]),
+  text: z.union([word, z.array(word).min(1).max(2).readonly()]).optional(),
+  image: word.optional(),
+  label: word.optional(),
+  classes: z.union([z.int().min(2).max(MOST_CLASSES), classNames]).optional(),
+  prompt: word.optional(),
+  context: word.optional(),
+  response: word.optional(),
 });
+
+const FILES = 'a file, a list of files, or with hub the name of a split';
+const COLUMN = 'the name of a column';
+/** Completes "expected …" for each key. */
+const EXPECTED_OF: Readonly<Record<keyof typeof Task.shape, string>> = {
+  hub: 'the id of a data set on the Hub, such as org/name',
+  revision: 'a branch, tag or commit',
+  subset: 'the name of a folder of the data set',
+  train: FILES,
+  validation: `${FILES}, or the share of the training rows to hold out, above 0 and below 1`,
+  text: 'one column, or a list of two that are read as a pair',
+  image: COLUMN,
+  label: COLUMN,
+  classes: `a list of 2 to ${MOST_CLASSES} different classes, or their number`,
+  prompt: COLUMN,
+  context: COLUMN,
+  response: COLUMN,
+};
 
 /** One task: where its rows are, and which columns they have. */
 export type CustomTask = Readonly<z.infer<typeof Task>>;
@@ -112,12 +116,13 @@ function taskFaults(value: unknown): string[] {
   const parsed = Task.safeParse(value);
   if (parsed.success) return formFaults(parsed.data);
   return parsed.error.issues.flatMap((issue) => {
-    if (issue.code !== 'unrecognized_keys') {
-      const key = String(issue.path[0]);
-      return key in value ? [`.${key}: ${issue.message}, found ${describeValue(value[key])}`] : [`: ${key} is missing`];
+    if (issue.code === 'unrecognized_keys') {
+      const known = Object.keys(Task.shape);
+      return issue.keys.map((key) => `.${key}: is not a key of a task${didYouMean(key, known)}`);
     }
-    const known = Object.keys(Task.shape);
-    return issue.keys.map((key) => `.${key}: is not a key of a task${didYouMean(key, known)}`);
+    const key = issue.path[0] as keyof typeof EXPECTED_OF;
+    if (!(key in value)) return [`: ${key} is missing`];
+    return [`.${key}: expected ${EXPECTED_OF[key]}, found ${describeValue(value[key])}`];
   });
 }
 

@@ -13,7 +13,7 @@ export interface Rule {
 
 /** Broken rules end the command. */
 export const RULES: readonly Rule[] = [
-  { keys: ['scenario'], check: checkData },
+  { keys: ['scenario', 'data'], check: checkData },
   { keys: ['tasks', 'scenario'], check: checkTasks },
   { keys: ['lora_rank', 'model_name'], check: checkRank },
   { keys: ['max_len', 'model_name'], check: checkLength },
