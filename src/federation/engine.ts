@@ -12,6 +12,9 @@ import type {
   EvaluateJob,
   EvaluateOptions,
   EvaluateResult,
+  GenerateJob,
+  GenerateOptions,
+  GenerateResult,
   KmeansOptions,
   KmeansResult,
   TrainJob,
@@ -53,6 +56,8 @@ export interface Engine {
   /** Trains in place; the jobs of one call are on distinct rows. */
   train(bank: Bank, jobs: readonly TrainJob[], options: TrainOptions): Promise<readonly TrainResult[]>;
   evaluate(bank: Bank, jobs: readonly EvaluateJob[], options: EvaluateOptions): Promise<readonly EvaluateResult[]>;
+  /** Continues prompts; several jobs may use one row. */
+  generate(bank: Bank, jobs: readonly GenerateJob[], options: GenerateOptions): Promise<readonly GenerateResult[]>;
   /** K-means over whole rows of a bank. */
   kmeans(bank: Bank, options: KmeansOptions & { rows: Int32Array }): Promise<KmeansResult>;
   dispose(): void;

@@ -5,6 +5,7 @@ import {
   buildInfo,
   describeArchitecture,
   evaluate,
+  generate,
   kmeans,
   readArchive,
   readSafetensors,
@@ -40,6 +41,7 @@ async function loadEngine(folder: string, options: LoadOptions): Promise<Engine>
     createBank: (spec, rows) => new AdapterBank(backbone, spec, rows),
     train: (bank, jobs, settings) => train(own(bank), jobs, settings),
     evaluate: (bank, jobs, settings) => evaluate(own(bank), jobs, settings),
+    generate: (bank, jobs, settings) => generate(own(bank), jobs, settings),
     kmeans: (bank, settings) => kmeans(own(bank), settings),
     dispose: () => backbone.dispose(),
   };
