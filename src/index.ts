@@ -10,6 +10,7 @@ export {
   buildInfo,
   describeArchitecture,
   evaluate,
+  generate,
   gradient,
   kmeans,
   memoryHeld,
@@ -27,5 +28,8 @@ export { adjustedRandIndex, clusteringAccuracy } from './federation/scoring.js';
 export { makeConfig, type RunConfig } from './config/index.js';
 export { trainRun, type TrainContext } from './run/train.js';
 export { evaluateRun, type EvaluateOutcome, type EvaluateRunOptions } from './run/evaluate.js';
+export { generateAnswers, type GenerateAnswersOptions, type GenerateOutcome } from './generate/generate.js';
+export { judgeAnswers, type JudgeOptions, type JudgeOutcome } from './judge/judge.js';
+export { judgeEndpoint } from './judge/settings.js';
 export type { TrainOutcome } from './run/outcome.js';
 export { createLog, silentLog, type Log } from './run/log.js';

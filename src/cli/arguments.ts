@@ -11,6 +11,21 @@ export function integerFrom(min: number): (text: string) => number {
   };
 }
 
+/** A parser of numbers from `min` up, or from just above `above`, to `max`. */
+export function numberWithin(range: { min?: number; above?: number; max?: number }): (text: string) => number {
+  const { min = -Infinity, above = -Infinity, max = Infinity } = range;
+  const bounds = [
+    ...(range.min === undefined ? [] : [`${min} or more`]),
+    ...(range.above === undefined ? [] : [`above ${above}`]),
+    ...(range.max === undefined ? [] : [`at most ${max}`]),
+  ];
+  return (text) => {
+    const value = text.trim() === '' ? NaN : Number(text);
+    if (Number.isFinite(value) && value >= min && value > above && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a number, ${bounds.join(' and ')}.`);
+  };
+}
+
 /** `a,b` as a list of names. */
 export function nameList(text: string): string[] {
   const names = text.split(',').map((name) => name.trim());

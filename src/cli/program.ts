@@ -4,6 +4,8 @@ import { Command } from 'commander';
 import { addBench } from './commands/bench.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
+import { addGenerate } from './commands/generate.js';
+import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
 import { addTrain } from './commands/train.js';
@@ -15,11 +17,13 @@ Examples:
   fltac train                                        the quickstart: offline, about a minute
   fltac train --config configs/glue_bert.yaml        the published GLUE settings
   fltac train --scenario glue --method fedit --rounds 5
+  fltac generate results/dolly_fltac                 answers of a trained language model, then: fltac judge
   fltac partition --scenario glue                    who holds how many rows of which task
   fltac doctor                                       what this machine lacks, and how to mend it
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. FLTAC_DEBUG=1 prints stacks of errors.
-Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, OMP_NUM_THREADS, NO_COLOR.`;
+Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, OMP_NUM_THREADS, NO_COLOR;
+for judge OPENAI_API_KEY and OPENAI_BASE_URL.`;
 
 /** What a command's file adds to the program. */
 export interface CommandContext {
@@ -47,7 +51,8 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
   const context = { io, setExitCode };
-  for (const add of [addTrain, addEvaluate, addPartition, addParams, addDoctor, addBench]) add(program, context);
+  const commands = [addTrain, addEvaluate, addGenerate, addJudge, addPartition, addParams, addDoctor, addBench];
+  for (const add of commands) add(program, context);
   addPlanned(program);
   return program;
 }

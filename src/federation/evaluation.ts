@@ -22,6 +22,28 @@ export interface Holding {
   readonly samples: number;
 }
 
+export interface LeadingCluster {
+  readonly cluster: number;
+  /** bank row that holds its adapter */
+  readonly row: number;
+  /** share of the task's samples that are with its holders */
+  readonly share: number;
+  /** distinct adapters that holders of the task have */
+  readonly clusters: number;
+}
+
+/**
+ * Of the adapters that a task's holders have, the one with most of the task's samples behind it (the lowest cluster
+ * number of equals); undefined where nobody holds the task.
+ */
+export function leadingCluster(holdings: readonly Holding[], task: number): LeadingCluster | undefined {
+  const pairs = distinctPairs(holdings.filter((holding) => holding.task === task));
+  const best = [...pairs].sort((a, b) => b.samples - a.samples || a.cluster - b.cluster)[0];
+  if (best === undefined) return undefined;
+  const share = best.samples / pairs.reduce((sum, pair) => sum + pair.samples, 0);
+  return { cluster: best.cluster, row: best.row, share, clusters: pairs.length };
+}
+
 export interface TaskScore {
   readonly task: string;
   /** the scenario's metric of each distinct adapter, weighted by its holders' samples */

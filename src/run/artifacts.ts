@@ -2,7 +2,14 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import type { AdapterLayout, AdapterSpec, ArchiveDict, ArchiveTensor, ArchiveValue } from '../engine/types.js';
+import type {
+  AdapterLayout,
+  AdapterSpec,
+  ArchitectureInfo,
+  ArchiveDict,
+  ArchiveTensor,
+  ArchiveValue,
+} from '../engine/types.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
 import { plainName } from '../federation/initial.js';
@@ -149,9 +156,15 @@ export interface AdapterBase {
 export async function writePeftDirectory(
   face: EngineFace,
   folder: string,
-  adapter: { layout: AdapterLayout; flat: Float32Array; spec: AdapterSpec; base: AdapterBase },
+  adapter: {
+    layout: AdapterLayout;
+    flat: Float32Array;
+    spec: AdapterSpec;
+    base: AdapterBase;
+    output: ArchitectureInfo['output'];
+  },
 ): Promise<void> {
-  const { layout, flat, spec, base } = adapter;
+  const { layout, flat, spec, base, output } = adapter;
   await makeFolder(folder);
   await face.writeSafetensors(path.join(folder, 'adapter_model.safetensors'), namedTensors(layout, flat, plainName), {
     format: 'pt',
@@ -170,9 +183,14 @@ export async function writePeftDirectory(
     // null stands for the newest; a local folder has none
     revision: base.revision === 'local' ? null : base.revision,
     target_modules: spec.targetModules,
-    // Without a task type PEFT leaves an untrained head alone instead of asking the file for it.
-    task_type: spec.trainHead ? 'SEQ_CLS' : null,
+    task_type: peftTask(spec, output),
   });
+}
+
+/** Without a task type PEFT leaves an untrained classification head alone instead of asking the file for it. */
+function peftTask({ trainHead }: AdapterSpec, output: ArchitectureInfo['output']): string | null {
+  if (output === 'next_token') return 'CAUSAL_LM';
+  return trainHead ? 'SEQ_CLS' : null;
 }
 
 /** PEFT's SEQ_CLS wraps heads of the first two names, whichever the model has; some models have a layer more. */

@@ -17,6 +17,7 @@ const OWN_NAMES = [
   /^final$/,
   /^checkpoint$/,
   /^baseline_[a-z]+$/,
+  /^answers_round_\d+(\.scores)?\.jsonl(\.settings\.json|\.lock)?$/,
 ];
 
 /** Left by a write that was cut off. */

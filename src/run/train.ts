@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import { stringifyConfig } from '../config/index.js';
 import { FltacError } from '../errors.js';
-import type { EvaluationCache, TaskScore } from '../federation/evaluation.js';
+import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
 import { Federation, type RoundAssignment, type RoundOutcome } from '../federation/round.js';
@@ -212,19 +212,13 @@ async function writeFinal(run: OpenRun, federation: Federation, folder: string, 
   const states = federation.clusterStates();
   const holdings = federation.holdings();
   for (const [index, { name }] of run.scenario.tasks.entries()) {
-    const samples = new Map<number, number>();
-    for (const { task, cluster, samples: n } of holdings) {
-      if (task === index) samples.set(cluster, (samples.get(cluster) ?? 0) + n);
-    }
-    const ranked = [...samples].sort(([a, m], [b, n]) => n - m || a - b);
-    const best = ranked[0];
-    if (best === undefined) continue;
-    const [cluster, most] = best;
-    if (ranked.length > 1) {
-      const share = (100 * most) / ranked.reduce((sum, [, n]) => sum + n, 0);
+    const leading = leadingCluster(holdings, index);
+    if (leading === undefined) continue;
+    const { cluster, share, clusters } = leading;
+    if (clusters > 1) {
       context.log.info(
-        `final/${name}: the task's clients hold ${ranked.length} different adapters; ` +
-          `written is that of cluster ${cluster}, with ${share.toFixed(0)} % of the task's samples`,
+        `final/${name}: the task's clients hold ${clusters} different adapters; ` +
+          `written is that of cluster ${cluster}, with ${(100 * share).toFixed(0)} % of the task's samples`,
       );
     }
     await writePeftDirectory(run.face, finalFolder(folder, name), {
@@ -232,6 +226,7 @@ async function writeFinal(run: OpenRun, federation: Federation, folder: string, 
       flat: states.get(cluster)!,
       spec: run.spec,
       base: run.model,
+      output: run.engine.info.output,
     });
   }
 }

@@ -24,6 +24,14 @@ describe('wrong usage', () => {
     [['train', '--resume'], /--resume is not in this version yet; what there is: .*--overwrite/],
     [['train', '--resume', 'results/x'], /--resume is not in this version yet/],
     [['train', '--config', 'none.yaml'], /none\.yaml: the configuration cannot be read: ENOENT/],
+    [['generate'], /missing required argument 'run or model'/],
+    [['generate', 'x', '--temperature', 'warm'], /argument 'warm' is invalid. Expected a number, 0 or more/],
+    [['generate', 'x', '--top-p', '0'], /argument '0' is invalid. Expected a number, above 0 and at most 1/],
+    [['generate', 'org/model', '--override', 'max_ln=3'], /max_ln is not a config key; did you mean max_len\?/],
+    [['generate', 'org/model', '--override', 'scenario=glue'], /is of scenario glue, which classifies/],
+    [['judge', 'a.jsonl'], /required option '--model <name>' not specified/],
+    [['judge', 'a.jsonl', '--model', 'm'], /api\.openai\.com\/v1 needs an API key: set OPENAI_API_KEY/],
+    [['judge', 'a.jsonl', '--model', 'm', '--base-url', 'x'], /base URL .* must be an http\(s\) address/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],
   ])('%j ends with exit code 2, one message on stderr and nothing on stdout', async (argv, message) => {
     const { code, stdout, stderr } = await run(...argv);

@@ -9,6 +9,8 @@ const flat = (text: string) => text.replace(/\s+/g, ' ');
 const COMMANDS = [
   ['train'],
   ['evaluate'],
+  ['generate'],
+  ['judge'],
   ['partition'],
   ['params'],
   ['doctor'],

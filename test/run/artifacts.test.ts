@@ -15,7 +15,8 @@ it.each([
   const spec = { ...SPEC, targetModules: [target], trainHead: true };
   const layout = adapterLayout(changedConfig(family, {}), spec);
   const flat = new Float32Array(layout.size);
-  await writePeftDirectory(fakeFace(), folder, { layout, flat, spec, base: { id: 'org/model', revision: 'abc' } });
+  const base = { id: 'org/model', revision: 'abc' };
+  await writePeftDirectory(fakeFace(), folder, { layout, flat, spec, base, output: 'classes' });
   const config = JSON.parse(await readFile(path.join(folder, 'adapter_config.json'), 'utf8')) as Record<
     string,
     unknown

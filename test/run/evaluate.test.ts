@@ -22,7 +22,7 @@ describe('evaluating a saved round', () => {
   it.each(METHODS)('gives what the run of %s recorded', async (method) => {
     await trainRun(fakeConfig(folder, { method }), fakeRun().context);
     const rows = await readJsonl(path.join(folder, 'metrics.jsonl'));
-    for (const round of method === 'none' ? [0] : [2, 3]) {
+    for (const round of method === 'none' ? [0] : [0, 2, 3]) {
       const fields = (row: object) => Object.fromEntries(Object.entries(row).filter(([key]) => FIELDS.includes(key)));
       const recorded = rows.filter((row) => row['phase'] === 'eval' && row['round'] === round);
       const { tasks } = await evaluateRun({ folder, round }, fakeRun().context);

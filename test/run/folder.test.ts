@@ -63,10 +63,18 @@ describe("a run's folder", () => {
       code: 'USAGE',
       message: expect.stringMatching(/is not empty .*--overwrite/) as string,
     });
+    for (const name of [
+      'answers_round_3.jsonl',
+      'answers_round_3.jsonl.settings.json',
+      'answers_round_3.scores.jsonl',
+    ]) {
+      await writeFile(path.join(folder, name), '');
+    }
     await writeFile(path.join(folder, 'notes.txt'), 'mine');
     await trainRun(fakeConfig(folder, { rounds: 1 }), fakeRun({ overwrite: true }).context);
     const names = await readdir(folder);
     expect(names).toContain('notes.txt');
+    expect(names.filter((name) => name.startsWith('answers'))).toEqual([]);
     expect(names.filter((name) => name.endsWith('.pt'))).toEqual(['adapters_round_1.pt']);
   });
 

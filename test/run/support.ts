@@ -4,7 +4,8 @@ import { makeConfig, type RunConfig } from '../../src/config/index.js';
 import { silentLog, type Log } from '../../src/run/log.js';
 import type { TrainContext } from '../../src/run/train.js';
 import { FakeEngine, fakeFace } from '../support/fake-engine.js';
-import { fakeTasks, type FakeTask } from '../support/fake-scenario.js';
+import { causalModel } from '../support/causal-model.js';
+import { FAKE_WORDS, fakeLanguageTask, fakeTasks, type FakeTask } from '../support/fake-scenario.js';
 
 export const TASK_ROWS = { sst2: 400, mrpc: 300, rte: 200 };
 
@@ -39,6 +40,27 @@ export function fakeRun(changes: Partial<TrainContext> = {}): FakeRun {
     ...changes,
   };
   return { context, engine, controller, lines, tasks };
+}
+
+export const LANGUAGE_ROWS = { closed_qa: 90, open_qa: 120, summarization: 60 };
+
+export function languageConfig(outputDir: string, changes: Partial<RunConfig> = {}): RunConfig {
+  const base = { scenario: 'dolly', tasks: Object.keys(LANGUAGE_ROWS), nClients: 4, rounds: 2, localSteps: 4 } as const;
+  return makeConfig({ ...base, lr: 0.02, maxEvalBatches: 2, outputDir, ...changes }, {});
+}
+
+/** A run of a language model; its tokenizer is a real one, of FAKE_WORDS. */
+export function languageRun(changes: Partial<TrainContext> = {}): FakeRun {
+  const run = fakeRun(changes);
+  const engine = new FakeEngine('next_token');
+  const tasks = Object.entries(LANGUAGE_ROWS).map(([name, rows], i) => fakeLanguageTask(name, i + 1, rows));
+  const folder = causalModel(FAKE_WORDS, { config: { max_position_embeddings: 512 } });
+  run.context.parts = {
+    face: fakeFace(engine),
+    resolveModel: () => Promise.resolve({ folder, id: 'org/fake-lm', revision: 'abc123' }),
+    loadScenario: () => Promise.resolve({ name: 'dolly', metric: 'loss' as const, tasks, provenance: [] }),
+  };
+  return { ...run, engine, tasks };
 }
 
 export type Row = Record<string, unknown>;

@@ -27,7 +27,7 @@ export function addEvaluate(program: Command, { io }: CommandContext): void {
     .summary('evaluate a saved round of a run')
     .description('Evaluates the adapters that the clients of a run hold after a saved round, task by task.')
     .argument('<run>', "a run's folder, as train leaves it")
-    .option('--round <t>', 'which saved round (default: the last)', integerFrom(0))
+    .option('--round <t>', 'which saved round; 0 is the untuned backbone (default: the last)', integerFrom(0))
     .option('--tasks <name,…>', "tasks to evaluate (default: all of the run's)", nameList)
     .option(
       '--predictions <file>',

@@ -7,11 +7,11 @@
  */
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { FltacError } from '../../errors.js';
+import { PassingFailure, checkAborted, withRetries } from '../../net/retry.js';
 import { blobHash, fileSize, writing, type RepoCache } from './cache.js';
-import { PassingFailure, titleOf, type Subject } from './failures.js';
+import { titleOf, type Subject } from './failures.js';
 import type { HubHttp } from './http.js';
 import { withLock } from './lock.js';
-import { checkAborted, withRetries } from './retry.js';
 
 const RANGE_REFUSED = 416;
 

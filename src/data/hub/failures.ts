@@ -1,5 +1,6 @@
 /** Turns what goes wrong between fltac and the Hub into one-line errors that name the nearest cause. */
 import { FltacError } from '../../errors.js';
+import { PASSING_CODE, PASSING_STATUS, PassingFailure, oneLine, retryAfterMs, rootCause } from '../../net/retry.js';
 import { repoTitle, type HubRepo } from './names.js';
 import type { HubSettings } from './settings.js';
 
@@ -13,31 +14,6 @@ export interface Subject {
 
 /** The Hub cannot be reached at all: the one failure in which a copy in the cache may stand in. */
 export class HubUnreachable extends FltacError {}
-
-/** A failure that may pass when tried again, after `waitMs` where the server said so. */
-export class PassingFailure extends Error {
-  constructor(
-    /** what happened, without advice */
-    readonly summary: string,
-    /** what to throw once the tries are used up */
-    readonly failure: FltacError,
-    readonly waitMs?: number,
-  ) {
-    super(summary);
-  }
-}
-
-const PASSING_STATUS = new Set([408, 429, 500, 502, 503, 504]);
-const PASSING_CODE = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'EAI_AGAIN',
-  'UND_ERR_SOCKET',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-]);
 
 /** The part of an answer that tells why it failed. */
 export interface FailedAnswer {
@@ -107,27 +83,4 @@ export function connectionFailure(error: unknown, subject: Subject, settings: Hu
 /** "file a/b of dataset org/name" or "dataset org/name". */
 export function titleOf(subject: Subject): string {
   return subject.path ? `${subject.path} of ${repoTitle(subject.repo)}` : repoTitle(subject.repo);
-}
-
-/** Milliseconds that a Retry-After header (seconds or a date) asks to wait. */
-export function retryAfterMs(header: string | null, now = Date.now()): number | undefined {
-  if (header === null || header.trim() === '') return undefined;
-  const seconds = Number(header);
-  const wait = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - now;
-  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
-}
-
-/** The innermost cause of a failed fetch: undici wraps it in "fetch failed". */
-function rootCause(error: unknown): { code: string; text: string } {
-  let current = error;
-  while (current instanceof Error && current.cause instanceof Error) current = current.cause;
-  if (current instanceof AggregateError && current.errors[0] instanceof Error) current = current.errors[0];
-  const code = current instanceof Error && 'code' in current ? String(current.code) : '';
-  return { code, text: current instanceof Error ? current.message : String(current) };
-}
-
-/** First line of a text from outside, without control characters, cut to a readable length. */
-function oneLine(text: string): string {
-  const line = text.split(/[\r\n]/, 1)[0] ?? '';
-  return line.replace(/\p{Cc}/gu, ' ').slice(0, 200);
 }

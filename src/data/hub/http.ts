@@ -7,7 +7,7 @@
  */
 import { EnvHttpProxyAgent, fetch as undiciFetch, Response, type RequestInit } from 'undici';
 import { FltacError } from '../../errors.js';
-import { aborted, checkAborted, withRetries, type HubContext } from './retry.js';
+import { aborted, checkAborted, withRetries, type RetryContext } from '../../net/retry.js';
 import { connectionFailure, statusFailure, titleOf, type Subject } from './failures.js';
 import type { HubSettings } from './settings.js';
 
@@ -19,7 +19,7 @@ export class HubHttp {
 
   constructor(
     readonly settings: HubSettings,
-    readonly context: HubContext,
+    readonly context: RetryContext,
     private readonly dispatcher = makeDispatcher(settings),
   ) {
     this.origin = new URL(settings.endpoint).origin;

@@ -2,8 +2,8 @@
 import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
+import { pause } from '../../net/retry.js';
 import { writing } from './cache.js';
-import { pause } from './retry.js';
 
 export interface LockOptions {
   signal?: AbortSignal | undefined;

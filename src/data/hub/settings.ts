@@ -2,17 +2,8 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { FltacError } from '../../errors.js';
-
-/** How often and how patiently a request is tried again. */
-export interface RetryPolicy {
-  /** tries in a row without progress before giving up */
-  attempts: number;
-  /** wait before the second try, doubled for each further one */
-  baseDelayMs: number;
-  maxDelayMs: number;
-  /** longest wait that a server may ask for (Retry-After); more than this is a failure */
-  longestWaitMs: number;
-}
+import { proxySettings, type ProxySettings } from '../../net/proxy.js';
+import type { RetryPolicy } from '../../net/retry.js';
 
 export interface HubTimeouts {
   connectMs: number;
@@ -31,8 +22,7 @@ export interface HubSettings {
   offline: boolean;
   /** absolute; holds models--org--name and datasets--org--name */
   cacheDir: string;
-  /** proxy URLs and the hosts that go without one, as EnvHttpProxyAgent takes them */
-  proxy: { httpProxy: string; httpsProxy: string; noProxy: string };
+  proxy: ProxySettings;
   retry: RetryPolicy;
   timeouts: HubTimeouts;
 }
@@ -44,17 +34,12 @@ const TIMEOUTS: HubTimeouts = { connectMs: 15_000, headersMs: 60_000, bodyMs: 60
 
 /** Settings from the environment (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, *_PROXY). @throws USAGE on a bad value */
 export function hubSettings(cacheDir: string, env: NodeJS.ProcessEnv = process.env): HubSettings {
-  const httpProxy = first(env, 'http_proxy', 'HTTP_PROXY');
   return {
     endpoint: readEndpoint(env['HF_ENDPOINT']),
     token: readToken(env['HF_TOKEN']),
     offline: TRUE_WORDS.has((env['HF_HUB_OFFLINE'] ?? '').toUpperCase()),
     cacheDir: resolve(expandHome(cacheDir)),
-    proxy: {
-      httpProxy,
-      httpsProxy: first(env, 'https_proxy', 'HTTPS_PROXY'),
-      noProxy: first(env, 'no_proxy', 'NO_PROXY'),
-    },
+    proxy: proxySettings(env),
     retry: RETRY,
     timeouts: TIMEOUTS,
   };

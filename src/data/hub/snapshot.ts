@@ -3,12 +3,12 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { datasetInfo, listFiles, modelInfo } from '@huggingface/hub';
 import { FltacError } from '../../errors.js';
+import type { RetryContext } from '../../net/retry.js';
 import { fetchBlob, type HubFile } from './blob.js';
 import { fileSize, isCommit, RepoCache, writing } from './cache.js';
 import { HubUnreachable, type Subject } from './failures.js';
 import { HubHttp } from './http.js';
 import { checkFileName, checkHash, checkRepo, repoTitle, type HubRepo } from './names.js';
-import type { HubContext } from './retry.js';
 import type { HubSettings } from './settings.js';
 
 /** Files downloaded at once. */
@@ -37,7 +37,7 @@ export async function withSnapshot<T>(
   repo: HubRepo,
   revision: string,
   settings: HubSettings,
-  context: HubContext,
+  context: RetryContext,
   work: (snapshot: Snapshot) => Promise<T>,
 ): Promise<T> {
   checkRepo(repo, revision);

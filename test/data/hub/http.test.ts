@@ -1,7 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { retryAfterMs } from '../../../src/data/hub/failures.js';
 import type { HubRepo } from '../../../src/data/hub/names.js';
 import type { HubSettings } from '../../../src/data/hub/settings.js';
 import { withSnapshot } from '../../../src/data/hub/snapshot.js';
@@ -208,20 +207,6 @@ describe('a passing failure', () => {
     stop.abort();
     await expect(running).rejects.toMatchObject({ code: 'ABORTED' });
     expect(Date.now() - started).toBeLessThan(2_000);
-  });
-});
-
-describe('retryAfterMs', () => {
-  it('reads seconds and dates', () => {
-    const now = Date.parse('2024-01-01T00:00:00Z');
-    expect(retryAfterMs('2', now)).toBe(2000);
-    expect(retryAfterMs('Mon, 01 Jan 2024 00:00:10 GMT', now)).toBe(10_000);
-    expect(retryAfterMs('Sun, 31 Dec 2023 00:00:00 GMT', now)).toBe(0);
-    expect([retryAfterMs('soon', now), retryAfterMs('', now), retryAfterMs(null, now)]).toEqual([
-      undefined,
-      undefined,
-      undefined,
-    ]);
   });
 });
 
