@@ -155,3 +155,14 @@ export class TableBuilder {
     };
   }
 }
+
+/** Reads the rows of all `paths`, one file after another; `add` reads a file into the sinks and tells its rows. */
+export async function readFiles(
+  paths: readonly string[],
+  columns: Columns,
+  add: (path: string, sinks: readonly ColumnSink[]) => Promise<number>,
+): Promise<Table> {
+  const table = new TableBuilder(columns);
+  for (const path of paths) table.closeFile(path, await add(path, table.sinks));
+  return table.finish();
+}

@@ -27,21 +27,18 @@ export function textOf(row: JsonRow, name: string, place: string): string {
 }
 
 /**
- * Reads the rows of all `paths`, one file after another; empty lines are passed over. `columns` may depend on the first
- * row.
+ * Reads the rows of all `paths`, one file after another; empty lines are passed over. `choose` says by the first row
+ * which columns there are.
  * @throws IO where a file cannot be read; FORMAT naming file and line where a line is not an object, lacks a column,
  * or holds a value that is none of the column's
  */
-export async function readJsonl(
-  paths: readonly string[],
-  columns: Columns | ((first: JsonRow) => Columns),
-): Promise<Table> {
+export async function readJsonl(paths: readonly string[], choose: (first: JsonRow) => Columns): Promise<Table> {
   const sources: { path: string; rows: number }[] = [];
   let table: TableBuilder | undefined;
   for (const path of paths) {
     let rows = 0;
     for await (const { row, place } of readObjects(path)) {
-      table ??= new TableBuilder(typeof columns === 'function' ? columns(row) : columns);
+      table ??= new TableBuilder(choose(row));
       for (const sink of table.sinks) addField(sink, row, path, place);
       rows += 1;
     }
@@ -50,6 +47,16 @@ export async function readJsonl(
   table ??= new TableBuilder({});
   for (const { path, rows } of sources) table.closeFile(path, rows);
   return table.finish();
+}
+
+/** Reads one file into sinks and tells its rows. @throws as readJsonl */
+export async function addJsonl(path: string, sinks: readonly ColumnSink[]): Promise<number> {
+  let rows = 0;
+  for await (const { row, place } of readObjects(path)) {
+    for (const sink of sinks) addField(sink, row, path, place);
+    rows += 1;
+  }
+  return rows;
 }
 
 function parseRow(text: string, place: string): JsonRow {

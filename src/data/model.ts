@@ -1,7 +1,7 @@
 /** Finds the backbone: the bundled model, a local folder, or a model on the Hub. */
 import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
-import { BUNDLED_MODEL, SCENARIOS } from '../config/scenarios.js';
+import { BUNDLED_MODEL, scenarioRow } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError, messageOf } from '../errors.js';
 import { quickstartFolder } from './bundled.js';
@@ -35,7 +35,7 @@ export async function resolveModel(
   check: ConfigCheck = () => undefined,
 ): Promise<ResolvedModel> {
   const name = config.modelName;
-  const { needed, welcome } = FILES[SCENARIOS[config.scenario].input];
+  const { needed, welcome } = FILES[scenarioRow(config).input];
   const wanted: WantedFiles = { needed, welcome, check };
   if (name === BUNDLED_MODEL) return checkLocal(join(quickstartFolder(), 'model'), name, wanted);
   const folder = resolve(name);

@@ -3,7 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { parquetMetadataAsync, parquetRead, parquetSchema, type AsyncBuffer, type FileMetaData } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { FltacError } from '../errors.js';
-import { TableBuilder, missingColumns, type ColumnSink, type Columns } from './columns.js';
+import { missingColumns, readFiles, type ColumnSink, type Columns } from './columns.js';
 import type { Table } from './table.js';
 
 const MAGIC = 'PAR1';
@@ -16,9 +16,7 @@ const SHORTEST = 12;
  * or holds a value that is none of the column's
  */
 export async function readParquet(paths: readonly string[], columns: Columns): Promise<Table> {
-  const table = new TableBuilder(columns);
-  for (const path of paths) table.closeFile(path, await addParquet(path, table.sinks));
-  return table.finish();
+  return readFiles(paths, columns, addParquet);
 }
 
 /** Reads one file into sinks and tells its rows. @throws as readParquet */

@@ -85,6 +85,7 @@ const LOADERS: Record<RunConfig['scenario'], () => Promise<Loader>> = {
   glue: async () => (await import('./glue.js')).loadGlue,
   cifar: async () => (await import('./cifar.js')).loadCifar,
   dolly: async () => (await import('./dolly.js')).loadDolly,
+  custom: async () => (await import('./custom.js')).loadCustom,
 };
 
 /**

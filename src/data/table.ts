@@ -25,8 +25,15 @@ export class ByteColumn {
   }
 }
 
+/** Texts, wherever they are kept. */
+export interface Texts {
+  readonly length: number;
+  /** @throws SHAPE where there is no such row */
+  get(row: number): string;
+}
+
 /** A column of UTF-8 texts. */
-export class TextColumn extends ByteColumn {
+export class TextColumn extends ByteColumn implements Texts {
   /** @throws SHAPE where there is no such row */
   get(row: number): string {
     return decoder.decode(this.bytes(row));
@@ -172,7 +179,7 @@ export interface Table {
   /** number of rows */
   rows: number;
   /** the task's text columns, in the order they are tokenised */
-  texts: readonly TextColumn[];
+  texts: readonly Texts[];
   /** the task's images, where it has some */
   images?: ImageColumn;
   /** class of each row; empty where the task has no classes */
@@ -181,6 +188,22 @@ export interface Table {
   labelNames?: readonly string[];
   /** the files the rows came from, in order */
   sources: readonly { path: string; rows: number }[];
+  /** where the table holds some rows of the files only: which ones */
+  selected?: Int32Array;
+}
+
+/** These rows of a table, in this order; nothing is copied but the labels. */
+export function selectTable(table: Table, rows: Int32Array): Table {
+  const { images } = table;
+  return {
+    rows: rows.length,
+    texts: table.texts.map((texts) => ({ length: rows.length, get: (row) => texts.get(rows[row] ?? -1) })),
+    ...(images && { images: { length: rows.length, encoded: (row) => images.encoded(rows[row] ?? -1) } }),
+    labels: table.labels.length === 0 ? table.labels : rows.map((row) => table.labels[row]!),
+    ...(table.labelNames && { labelNames: table.labelNames }),
+    sources: table.sources,
+    selected: rows.map((row) => table.selected?.[row] ?? row),
+  };
 }
 
 /**
@@ -204,7 +227,8 @@ export function checkTable(table: Table, task: string, numLabels: number): void 
 }
 
 /** The file a row came from, and its number there, from 0. */
-export function placeOf(table: Table, row: number): { path: string; row: number } {
+export function placeOf(table: Table, at: number): { path: string; row: number } {
+  const row = table.selected?.[at] ?? at;
   let first = 0;
   for (const source of table.sources) {
     if (row < first + source.rows) return { path: source.path, row: row - first };
