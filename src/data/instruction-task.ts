@@ -26,12 +26,11 @@ export interface InstructionTaskOptions {
  * @throws FORMAT where a part has no rows, USAGE where max_len leaves none, ABORTED
  */
 export async function makeInstructionTask(options: InstructionTaskOptions): Promise<ScenarioTask<PackedSequences>> {
-  const { name, tokenizer, context } = options;
+  const { name, tokenizer } = options;
   for (const [part, rows] of [['training', options.train] as const, ['held-out', options.evaluation] as const]) {
     if (rows.length === 0) throw new FltacError('FORMAT', `task ${name} has no ${part} rows, at least 1 is needed`);
   }
-  const train = await tokeniseRows(options.train, tokenizer, context.signal);
-  const evaluation = await tokeniseRows(options.evaluation, tokenizer, context.signal);
+  const { train, evaluation } = await tokeniseParts(options);
   reportSkipped(options, train, evaluation);
   return {
     name,
@@ -46,6 +45,17 @@ export async function makeInstructionTask(options: InstructionTaskOptions): Prom
     },
     evalPrompts: (rows) => promptsOf(evaluation.rows, rows, tokenizer),
   };
+}
+
+async function tokeniseParts({ name, train, evaluation, tokenizer, context }: InstructionTaskOptions) {
+  const bar = context.log.progress(`tokenising ${name}`, train.length + evaluation.length);
+  const part = (rows: InstructionRows, before: number) =>
+    tokeniseRows(rows, tokenizer, { signal: context.signal, onRows: (done) => bar.update(before + done) });
+  try {
+    return { train: await part(train, 0), evaluation: await part(evaluation, train.length) };
+  } finally {
+    bar.done();
+  }
 }
 
 /** What a synchronous step gives or throws, as a promise. */
@@ -83,7 +93,7 @@ async function promptsOf(from: InstructionRows, rows: Int32Array, tokenizer: Cau
 async function tokeniseRows(
   all: InstructionRows,
   tokenizer: CausalTokenizer,
-  signal: AbortSignal | undefined,
+  { signal, onRows }: { signal: AbortSignal | undefined; onRows: (done: number) => void },
 ): Promise<AnswerTable> {
   const kept = new GrowingArray((length) => new Int32Array(length));
   const ids = new GrowingArray((length) => new Int32Array(length));
@@ -100,6 +110,7 @@ async function tokeniseRows(
       ids.pushAll(answer.ids);
       promptLengths.push(answer.promptLength);
     }
+    onRows(from + rows.length);
   }
   starts.push(ids.length);
   const rows = selectRows(all, kept.finish());
