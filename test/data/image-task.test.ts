@@ -84,6 +84,17 @@ describe('an image task', () => {
     await expect(readParquet([path], COLUMNS)).rejects.toThrow(/cut.parquet: .* it is cut off; download or copy it/);
   });
 
+  it('stops decoding when it is asked to', async () => {
+    const table = await readParquet([imageFixture('pictures.parquet')], COLUMNS);
+    const controller = new AbortController();
+    const tables = { train: table, evaluation: table };
+    const task = makeImageTask({ name: 'c', numLabels: 10, ...tables, input: INPUT, signal: controller.signal });
+    const decoding = task.trainExamples(Int32Array.from({ length: 12 }, (_, row) => row));
+    controller.abort();
+    await expect(decoding).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(task.evalExamples(1)).rejects.toMatchObject({ code: 'ABORTED' });
+  });
+
   it('refuses images of another size where the model does not resize', async () => {
     const task = await pictures({ ...INPUT, exactSize: true });
     await expect(task.trainExamples(rowsOf(3))).rejects.toThrow(/row 3: the image is 6 x 8, the model reads 16 x 16/);
