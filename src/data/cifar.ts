@@ -69,7 +69,7 @@ async function loadTask(
     const tables = { train: await read(train), evaluation: await read(test) };
     for (const table of Object.values(tables)) checkTable(table, name, classes);
     return {
-      task: makeImageTask({ name, numLabels: NUM_LABELS.cifar, ...tables, input }),
+      task: makeImageTask({ name, numLabels: NUM_LABELS.cifar, ...tables, input, signal: context.signal }),
       provenance: { repo: `datasets/${repo}`, revision: snapshot.commit, files: [...train, ...test] },
     };
   });

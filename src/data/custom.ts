@@ -42,7 +42,7 @@ const MAKERS: Readonly<
   image: async (_config, model, context) => {
     const input = await readImageInput(model.folder, context.log);
     return ({ name, train, evaluation, classes }) =>
-      makeImageTask({ name, numLabels: classes, train, evaluation, input });
+      makeImageTask({ name, numLabels: classes, train, evaluation, input, signal: context.signal });
   },
   instruction: async (config, model, context) => {
     const tokenizer = await CausalTokenizer.open(model.folder, config.maxLen);

@@ -45,7 +45,10 @@ export async function decodeImage(encoded: Uint8Array, place: string): Promise<D
   try {
     return await decode(encoded, format);
   } catch (error) {
-    const reason = messageOf(error).replaceAll(/\s*\n\s*/g, ' ');
+    // libvips keeps its reasons in one place for all threads, so that another image may have taken this one's away.
+    const reason = messageOf(error)
+      .replaceAll(/\s*\n\s*/g, ' ')
+      .replace('Unknown error', 'it is broken or cut off');
     throw new FltacError('FORMAT', `${place}: the ${format} image cannot be decoded (${reason})`, { cause: error });
   }
 }

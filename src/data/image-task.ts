@@ -18,15 +18,17 @@ export interface ImageTaskOptions {
   train: Table;
   evaluation: Table;
   input: ImageInput;
+  /** ends the decoding */
+  signal?: AbortSignal | undefined;
 }
 
 /** @throws FORMAT where a split is empty or a label is no class */
 export function makeImageTask(options: ImageTaskOptions): ScenarioTask<PackedImages> {
-  const { name, numLabels, train, evaluation, input } = options;
+  const { name, numLabels, train, evaluation, input, signal } = options;
   for (const table of [train, evaluation]) checkTable(table, name, numLabels);
-  const trained = new DecodedTable(train, input, KEPT_BYTES);
+  const trained = new DecodedTable(train, input, KEPT_BYTES, signal);
   // Evaluation rows are asked for once and kept by who asked.
-  const evaluated = new DecodedTable(evaluation, input, 0);
+  const evaluated = new DecodedTable(evaluation, input, 0, signal);
   return {
     name,
     numLabels,
@@ -52,12 +54,13 @@ class DecodedTable {
     private readonly table: Table,
     private readonly input: ImageInput,
     private readonly keptBytes: number,
+    private readonly signal: AbortSignal | undefined,
   ) {
     if (!table.images) throw new FltacError('INTERNAL', 'an image task was given a table without images');
     this.column = table.images;
   }
 
-  /** These rows in this order (they may repeat), with their labels. @throws SHAPE for a row that does not exist; FORMAT */
+  /** These rows in this order (they may repeat), with their labels. @throws SHAPE for a row that does not exist; FORMAT, ABORTED */
   async images(rows: Int32Array): Promise<PackedImages> {
     checkRows(rows, this.table.rows);
     const decoded = await this.decodeAll(new Set(rows));
@@ -88,6 +91,7 @@ class DecodedTable {
       for (const row of queue) {
         if (failed) return;
         try {
+          if (this.signal?.aborted) throw new FltacError('ABORTED', 'stopped while images were decoded');
           decoded.set(row, await this.decode(row));
         } catch (error) {
           failed = true;

@@ -66,7 +66,7 @@ describe('an image task', () => {
     const task = await pictures(INPUT, 'pictures-broken.parquet');
     const failure = {
       code: 'FORMAT',
-      message: expect.stringMatching(/pictures-broken.parquet: row 7: the PNG/) as string,
+      message: expect.stringMatching(/pictures-broken.parquet: row 7: the PNG image cannot be decoded \(/) as string,
     };
     await expect(task.trainExamples(rowsOf(6, 7, 8))).rejects.toMatchObject(failure);
     expect((await task.trainExamples(rowsOf(6, 8))).labels).toHaveLength(2);
@@ -82,6 +82,17 @@ describe('an image task', () => {
     const path = join(temporaryFolder(), 'cut.parquet');
     writeFileSync(path, readFileSync(imageFixture('pictures.parquet')).subarray(0, 2_000));
     await expect(readParquet([path], COLUMNS)).rejects.toThrow(/cut.parquet: .* it is cut off; download or copy it/);
+  });
+
+  it('stops decoding when it is asked to', async () => {
+    const table = await readParquet([imageFixture('pictures.parquet')], COLUMNS);
+    const controller = new AbortController();
+    const tables = { train: table, evaluation: table };
+    const task = makeImageTask({ name: 'c', numLabels: 10, ...tables, input: INPUT, signal: controller.signal });
+    const decoding = task.trainExamples(Int32Array.from({ length: 12 }, (_, row) => row));
+    controller.abort();
+    await expect(decoding).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(task.evalExamples(1)).rejects.toMatchObject({ code: 'ABORTED' });
   });
 
   it('refuses images of another size where the model does not resize', async () => {
