@@ -14,7 +14,7 @@
 #include "bindings/addon_data.h"
 #include "bindings/errors.h"
 #include "bindings/values.h"
-#include "train/train.h"
+#include "train/control.h"
 
 namespace fltac::bindings {
 

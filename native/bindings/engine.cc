@@ -6,6 +6,7 @@
 #include "bindings/handles.h"
 #include "bindings/values.h"
 #include "model/backbone.h"
+#include "train/evaluate.h"
 #include "train/train.h"
 
 namespace fltac::bindings {
@@ -13,29 +14,29 @@ namespace {
 
 struct OwnedTrainJob {
   int64_t bank_row;
-  OwnedSequences sequences;
+  OwnedExamples examples;
   std::vector<int32_t> batches;
   uint64_t stream;
 
-  TrainJob view() const { return {bank_row, sequences.view(), batches, stream}; }
+  TrainJob view() const { return {bank_row, examples.view(), batches, stream}; }
 };
 
 OwnedTrainJob read_train_job(const Napi::Value& value) {
   const Napi::Object object = as_object(value, "a training job");
-  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("examples"), "job.examples"),
+  return {as_integer(object.Get("row"), "job.row"), read_examples(object.Get("examples"), "job.examples"),
           copy_int32(object.Get("batches"), "job.batches"), as_bigint(object.Get("stream"), "job.stream")};
 }
 
 struct OwnedEvaluateJob {
   int64_t bank_row;
-  OwnedSequences sequences;
+  OwnedExamples examples;
 
-  EvaluateJob view() const { return {bank_row, sequences.view()}; }
+  EvaluateJob view() const { return {bank_row, examples.view()}; }
 };
 
 OwnedEvaluateJob read_evaluate_job(const Napi::Value& value) {
   const Napi::Object object = as_object(value, "an evaluation job");
-  return {as_integer(object.Get("row"), "job.row"), read_sequences(object.Get("examples"), "job.examples")};
+  return {as_integer(object.Get("row"), "job.row"), read_examples(object.Get("examples"), "job.examples")};
 }
 
 template <typename Owned>
@@ -125,23 +126,27 @@ Napi::Value gradient(const Napi::CallbackInfo& info) {
 // (bank, EvaluateJob[], EvaluateOptions & hooks) => Promise<EvaluateResult[]>
 Napi::Value evaluate(const Napi::CallbackInfo& info) {
   using Result = std::vector<Evaluation>;
-  constexpr int64_t kBatchSize = 64;
   const BankLease bank(info[0], "bank");
   const auto jobs =
       std::make_shared<const std::vector<OwnedEvaluateJob>>(read_jobs(info[1], read_evaluate_job));
-  const int64_t batch_size = integer_or(as_object(info[2], "options"), "batchSize", kBatchSize);
+  const Napi::Object object = as_object(info[2], "options");
+  EvaluateOptions options;
+  options.batch_size = integer_or(object, "batchSize", options.batch_size);
+  options.target_logits = boolean_or(object, "targetLogits", options.target_logits);
   return run_async<Result>(
       info.Env(), Hooks(info.Env(), info[2]),
-      [bank, jobs, batch_size](const Control& control) {
-        return fltac::evaluate(*bank, views(*jobs), batch_size, control);
+      [bank, jobs, options](const Control& control) {
+        return fltac::evaluate(*bank, views(*jobs), options, control);
       },
       [](Napi::Env env, Result& results) -> Napi::Value {
         const Napi::Array array = Napi::Array::New(env, results.size());
         for (size_t j = 0; j < results.size(); ++j) {
-          const Napi::Object object = Napi::Object::New(env);
-          object.Set("logits", floats_to_js(env, results[j].logits.data(), results[j].logits.size()));
-          object.Set("loss", results[j].loss);
-          array.Set(static_cast<uint32_t>(j), object);
+          const Napi::Object result = Napi::Object::New(env);
+          result.Set("logits", floats_to_js(env, results[j].logits.data(), results[j].logits.size()));
+          result.Set("loss", results[j].loss);
+          result.Set("exampleLosses", doubles_to_js(env, results[j].example_losses));
+          result.Set("exampleTargets", ints_to_js(env, results[j].example_targets));
+          array.Set(static_cast<uint32_t>(j), result);
         }
         return array;
       });

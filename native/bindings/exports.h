@@ -32,6 +32,9 @@ Napi::Value copy_row(const Napi::CallbackInfo& info);
 Napi::Value average(const Napi::CallbackInfo& info);
 Napi::Value kmeans(const Napi::CallbackInfo& info);
 
+// images.cc
+Napi::Value preprocess_images(const Napi::CallbackInfo& info);
+
 // files.cc
 Napi::Value read_archive(const Napi::CallbackInfo& info);
 Napi::Value write_archive(const Napi::CallbackInfo& info);

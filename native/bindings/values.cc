@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/philox.h"
 
 namespace fltac::bindings {
 namespace {
@@ -49,6 +50,21 @@ Array typed(const Napi::Value& value, napi_typedarray_type type, const char* exp
 template <typename T, typename Array>
 std::vector<T> copy_of(Array array) {
   return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+OwnedSequences read_sequences(const Napi::Object& object, const std::string& what) {
+  OwnedSequences sequences;
+  sequences.ids = copy_int32(object.Get("ids"), what + ".ids");
+  sequences.offsets = copy_int32(object.Get("offsets"), what + ".offsets");
+  sequences.labels = copy_int32(object.Get("labels"), what + ".labels");
+  const Napi::Value types = object.Get("typeIds");
+  if (!types.IsUndefined()) sequences.types = copy_of<uint8_t>(as_uint8(types, what + ".typeIds"));
+  return sequences;
+}
+
+OwnedImages read_images(const Napi::Object& object, const std::string& what) {
+  return {read_pixels(object, what), copy_int32(object.Get("labels"), what + ".labels"),
+          read_preprocess(object.Get("preprocess"), what + ".preprocess")};
 }
 
 }  // namespace
@@ -146,15 +162,10 @@ AdapterSpec read_spec(const Napi::Value& value) {
   return spec;
 }
 
-OwnedSequences read_sequences(const Napi::Value& value, const std::string& what) {
+OwnedExamples read_examples(const Napi::Value& value, const std::string& what) {
   const Napi::Object object = as_object(value, what);
-  OwnedSequences sequences;
-  sequences.ids = copy_int32(object.Get("ids"), what + ".ids");
-  sequences.offsets = copy_int32(object.Get("offsets"), what + ".offsets");
-  sequences.labels = copy_int32(object.Get("labels"), what + ".labels");
-  const Napi::Value types = object.Get("typeIds");
-  if (!types.IsUndefined()) sequences.types = copy_of<uint8_t>(as_uint8(types, what + ".typeIds"));
-  return sequences;
+  if (object.Has("ids")) return {read_sequences(object, what)};
+  return {read_images(object, what)};
 }
 
 Napi::Value shape_to_js(Napi::Env env, const std::vector<int64_t>& shape) {
@@ -183,11 +194,13 @@ Napi::Object architecture_to_js(Napi::Env env, const Architecture& architecture)
   const Napi::Object object = Napi::Object::New(env);
   const auto number = [&](const char* name, int64_t value) { object.Set(name, static_cast<double>(value)); };
   object.Set("family", architecture.family->model_type);
+  object.Set("input", architecture.family->input == Input::Images ? "images" : "tokens");
+  object.Set("output", architecture.family->output == Output::NextToken ? "next_token" : "classes");
   number("hiddenSize", architecture.hidden);
   number("numLayers", architecture.layers);
   number("numHeads", architecture.heads);
   number("vocabSize", architecture.vocab);
-  number("maxPositions", architecture.positions);
+  number("maxPositions", architecture.max_tokens());
   const std::vector<TensorShape> all = architecture.tensors();
   const Napi::Array tensors = Napi::Array::New(env, all.size());
   int64_t parameters = 0;

@@ -5,11 +5,12 @@
 
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "bindings/images.h"
 #include "lora/layout.h"
-#include "model/batch.h"
-#include "train/train.h"
+#include "model/examples.h"
 
 namespace fltac::bindings {
 
@@ -42,7 +43,19 @@ struct OwnedSequences {
   std::vector<uint8_t> types;
   Sequences view() const { return {ids, offsets, types, labels}; }
 };
-OwnedSequences read_sequences(const Napi::Value& value, const std::string& what);
+struct OwnedImages {
+  OwnedPixels owned;
+  std::vector<int32_t> labels;
+  ImagePreprocess preprocess;
+  Images view() const { return {view_images(owned.pixels, owned.sizes, "images"), labels, preprocess}; }
+};
+struct OwnedExamples {
+  std::variant<OwnedSequences, OwnedImages> examples;
+  Examples view() const {
+    return std::visit([](const auto& all) { return Examples(all.view()); }, examples);
+  }
+};
+OwnedExamples read_examples(const Napi::Value& value, const std::string& what);
 
 Napi::Value shape_to_js(Napi::Env env, const std::vector<int64_t>& shape);
 Napi::Value layout_to_js(Napi::Env env, const AdapterLayout& layout);

@@ -12,9 +12,9 @@
 namespace fltac {
 namespace {
 
-// Random sites of initialise: the tensor's number in the layout; this one for a head, so that a trained and
-// a frozen head of one stream start alike.
-constexpr uint32_t kHeadSite = 0x40000000;
+// Random sites of initialise: the tensor's number in the layout; these for a head, so that a trained and a
+// frozen head of one stream start alike.
+enum HeadSite : uint32_t { kHeadOut = 0x40000000, kHeadDense = 0x40000001 };
 
 void fill_uniform(uint64_t stream, uint32_t site, double bound, int64_t n, float* out) {
   std::vector<double> u(static_cast<size_t>(n));
@@ -34,16 +34,17 @@ void fill_normal(uint64_t stream, uint32_t site, double deviation, int64_t n, fl
   }
 }
 
-void initialise_head(const Backbone& backbone, int64_t num_labels, uint64_t stream, float* weight,
-                     float* bias) {
-  const int64_t values = num_labels * backbone.architecture().hidden;
-  if (backbone.head_weight().defined()) {
-    std::copy_n(backbone.head_weight().const_data_ptr<float>(), values, weight);
-    std::copy_n(backbone.head_bias().const_data_ptr<float>(), num_labels, bias);
+// The checkpoint's weights of a head's module, else what transformers draws for a new one.
+void initialise_head(const std::optional<HeadSlot>& slot, const at::Tensor& weight, const at::Tensor& bias,
+                     double deviation, uint64_t stream, HeadSite site, float* values) {
+  if (!slot) return;
+  if (weight.defined()) {
+    std::copy_n(weight.const_data_ptr<float>(), slot->outputs * slot->inputs, values + slot->weight);
+    std::copy_n(bias.const_data_ptr<float>(), slot->outputs, values + slot->bias);
     return;
   }
-  fill_normal(stream, kHeadSite, backbone.architecture().initializer_range, values, weight);
-  std::fill_n(bias, num_labels, 0.0f);
+  fill_normal(stream, site, deviation, slot->outputs * slot->inputs, values + slot->weight);
+  std::fill_n(values + slot->bias, slot->outputs, 0.0f);
 }
 
 }  // namespace
@@ -54,20 +55,16 @@ AdapterBank::AdapterBank(std::shared_ptr<const Backbone> backbone, AdapterSpec s
       layout_(make_layout(backbone_->architecture(), spec_)) {
   if (rows < 1 || rows > 10'000'000)
     fail(ErrorCode::Usage, "an adapter bank needs 1 or more rows, found ", rows);
-  const at::Tensor& head = backbone_->head_weight();
+  const at::Tensor& head = backbone_->head.out_weight;
   if (head.defined() && head.size(0) != spec_.num_labels) {
     fail(ErrorCode::Shape, "the model's classification head has ", head.size(0), " labels, the tasks have ",
          spec_.num_labels, "; use a model without a head or tasks with as many labels");
   }
   data_ = at::zeros({rows, layout_.size}, at::kFloat);
-  if (!spec_.train_head) {
-    frozen_head_ = at::zeros({spec_.num_labels * (backbone_->architecture().hidden + 1)}, at::kFloat);
-  }
+  frozen_head_ = at::zeros({layout_.frozen_head_size}, at::kFloat);
 }
 
-int64_t AdapterBank::bytes() const {
-  return static_cast<int64_t>(data_.nbytes() + (frozen_head_.defined() ? frozen_head_.nbytes() : 0));
-}
+int64_t AdapterBank::bytes() const { return static_cast<int64_t>(data_.nbytes() + frozen_head_.nbytes()); }
 
 const float* AdapterBank::row(int64_t index) const {
   if (index < 0 || index >= rows()) {
@@ -78,14 +75,20 @@ const float* AdapterBank::row(int64_t index) const {
 
 float* AdapterBank::row(int64_t index) { return const_cast<float*>(std::as_const(*this).row(index)); }
 
-const float* AdapterBank::head_weight(int64_t index) const {
-  return spec_.train_head ? row(index) + layout_.head_weight : frozen_head_.const_data_ptr<float>();
+const float* AdapterBank::head_values(int64_t index) const {
+  if (spec_.train_head) return row(index);
+  if (!head_made_) {
+    fail(ErrorCode::Usage, "this bank's frozen head was never made; initialise one of its rows first");
+  }
+  return frozen_head_.const_data_ptr<float>();
 }
 
-const float* AdapterBank::head_bias(int64_t index) const {
-  return spec_.train_head
-             ? row(index) + layout_.head_bias
-             : frozen_head_.const_data_ptr<float>() + spec_.num_labels * backbone_->architecture().hidden;
+const float* AdapterBank::head_weight(int64_t index, const HeadSlot& slot) const {
+  return head_values(index) + slot.weight;
+}
+
+const float* AdapterBank::head_bias(int64_t index, const HeadSlot& slot) const {
+  return head_values(index) + slot.bias;
 }
 
 void AdapterBank::initialise(int64_t index, uint64_t stream) {
@@ -100,14 +103,13 @@ void AdapterBank::initialise(int64_t index, uint64_t stream) {
       std::fill_n(flat + tensor.offset, tensor.size(), 0.0f);
     }
   }
-  if (spec_.train_head) {
-    initialise_head(*backbone_, spec_.num_labels, stream, flat + layout_.head_weight,
-                    flat + layout_.head_bias);
-  } else {
-    float* weight = frozen_head_.mutable_data_ptr<float>();
-    initialise_head(*backbone_, spec_.num_labels, stream, weight,
-                    weight + spec_.num_labels * backbone_->architecture().hidden);
-  }
+  float* head = spec_.train_head ? flat : frozen_head_.mutable_data_ptr<float>();
+  const HeadWeights& given = backbone_->head;
+  const double deviation = backbone_->architecture().initializer_range;
+  initialise_head(layout_.head_dense, given.dense_weight, given.dense_bias, deviation, stream, kHeadDense,
+                  head);
+  initialise_head(layout_.head_out, given.out_weight, given.out_bias, deviation, stream, kHeadOut, head);
+  head_made_ = true;
 }
 
 }  // namespace fltac

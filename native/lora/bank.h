@@ -28,22 +28,25 @@ class AdapterBank {
   float* row(int64_t index);
   const float* row(int64_t index) const;
 
-  // The head that row `index` classifies with: its own trained one, or the bank's frozen one.
-  const float* head_weight(int64_t index) const;  // [num_labels, hidden]
-  const float* head_bias(int64_t index) const;    // [num_labels]
+  // A module of the head that row `index` classifies with: its own trained one, or the bank's frozen one.
+  // Throws Usage for a frozen head that no initialise has made yet.
+  const float* head_weight(int64_t index, const HeadSlot& slot) const;  // [slot.outputs, slot.inputs]
+  const float* head_bias(int64_t index, const HeadSlot& slot) const;    // [slot.outputs]
 
   // PEFT's initial state: A uniform in +-1/sqrt(inputs) (kaiming_uniform_ with a = sqrt(5)), B zero; the head
-  // is the checkpoint's where it has one of this shape, else normal(0, initializer_range) with zero bias, as
+  // is the checkpoint's where it has one, else normal(0, initializer_range) with zero bias, as
   // transformers'. Draws are named by `stream`. A frozen head is (re)drawn too, for all rows.
   void initialise(int64_t index, uint64_t stream);
 
  private:
+  const float* head_values(int64_t index) const;
+
   std::shared_ptr<const Backbone> backbone_;
   AdapterSpec spec_;
   AdapterLayout layout_;
   at::Tensor data_;         // [rows, size] float32
-  at::Tensor frozen_head_;  // [num_labels * (hidden + 1)] float32: weight, then bias; empty where the head is
-                            // trained
+  at::Tensor frozen_head_;  // [layout.frozen_head_size] float32
+  bool head_made_ = false;  // whether the frozen head holds more than zeros
 };
 
 }  // namespace fltac

@@ -14,43 +14,112 @@ bool matches(const std::string& module, const std::string& target) {
   return module.size() > tail.size() && module.compare(module.size() - tail.size(), tail.size(), tail) == 0;
 }
 
-bool is_target(const std::string& module, const AdapterSpec& spec) {
+bool is_target(const Architecture& architecture, Role role, int64_t layer, const std::string& target) {
+  if (!architecture.has(role)) return false;
+  const auto names = architecture.names(architecture.module_name(role), layer);
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& module) { return matches(module, target); });
+}
+
+bool is_target(const Architecture& architecture, Role role, int64_t layer, const AdapterSpec& spec) {
   return std::any_of(spec.target_modules.begin(), spec.target_modules.end(),
-                     [&](const std::string& target) { return matches(module, target); });
+                     [&](const std::string& target) { return is_target(architecture, role, layer, target); });
 }
 
 std::string module_names(const Architecture& architecture) {
   std::string names;
   for (const Role role : kRoles) {
+    if (!architecture.has(role)) continue;
     const std::string module = architecture.module(role, 0);
     names += (names.empty() ? "" : ", ") + module.substr(module.find("0.") + 2);
   }
   return names;
 }
 
-void check_targets(const Architecture& architecture, const AdapterSpec& spec) {
+// The linear modules outside the layers.
+std::vector<std::string> other_modules(const Architecture& architecture) {
+  const HeadRow& head = architecture.family->head;
+  std::vector<std::string> names;
+  if (head.pooler) names.push_back(architecture.name(head.pooler));
+  for (const HeadModule& module : {head.dense, head.out}) {
+    if (module.saved) names.push_back(module.path());
+  }
+  if (head.language) names.emplace_back(head.language);
+  return names;
+}
+
+void check_target(const Architecture& architecture, const std::string& target) {
+  bool found = false;
+  for (int64_t layer = 0; layer < architecture.layers && !found; ++layer) {
+    found = std::any_of(kRoles.begin(), kRoles.end(),
+                        [&](Role role) { return is_target(architecture, role, layer, target); });
+  }
+  // PEFT would put LoRA there too; leaving it out without a word would train another model than the user
+  // named.
+  for (const std::string& other : other_modules(architecture)) {
+    if (!matches(other, target)) continue;
+    fail(ErrorCode::Unsupported, "target module \"", target, found ? "\" also names " : "\" names ", other,
+         ", on which LoRA is not supported; this model's layers have ", module_names(architecture));
+  }
+  if (!found) {
+    fail(ErrorCode::Usage, "target module \"", target, "\" is not in this model; it has ",
+         module_names(architecture));
+  }
+}
+
+void check_spec(const Architecture& architecture, const AdapterSpec& spec) {
+  if (spec.rank < 1 || spec.rank > architecture.hidden) {
+    fail(ErrorCode::Usage, "the LoRA rank must lie between 1 and the hidden size ", architecture.hidden,
+         ", found ", spec.rank);
+  }
+  const bool classes = architecture.family->output == Output::Classes;
+  if (classes && (spec.num_labels < 2 || spec.num_labels > 1'000'000)) {
+    fail(ErrorCode::Usage, "a classification head needs 2 or more labels, found ", spec.num_labels);
+  }
+  if (!classes && spec.train_head) {
+    fail(ErrorCode::Unsupported, "the language-model head of ", architecture.family->model_type,
+         " stays frozen; set train_head to false");
+  }
   if (spec.target_modules.empty()) {
     fail(ErrorCode::Usage, "target_modules is empty; this model has ", module_names(architecture));
   }
-  for (const std::string& target : spec.target_modules) {
-    bool found = false;
-    for (int64_t layer = 0; layer < architecture.layers && !found; ++layer) {
-      found = std::any_of(kRoles.begin(), kRoles.end(),
-                          [&](Role role) { return matches(architecture.module(role, layer), target); });
-    }
-    if (!found) {
-      fail(ErrorCode::Usage, "target module \"", target, "\" is not in this model; it has ",
-           module_names(architecture));
-    }
-    // PEFT would put LoRA there too; leaving it out without a word would train another model than the user
-    // named.
-    const std::string pooler = architecture.name(architecture.family->pooler);
-    if (matches(pooler, target)) {
-      fail(ErrorCode::Unsupported, "target module \"", target, "\" also names ", pooler,
-           ", on which LoRA is not supported; use longer names, such as \"intermediate.dense\"");
-    }
-  }
+  for (const std::string& target : spec.target_modules) check_target(architecture, target);
 }
+
+const std::string kBase = "base_model.model.";
+
+std::string lora_name(const Architecture& architecture, Role role, int64_t layer, const char* factor) {
+  return kBase + architecture.module(role, layer) + ".lora_" + factor + ".default.weight";
+}
+
+// PEFT's name of a module that it trains whole, up to ".weight" or ".bias".
+std::string saved_name(const HeadModule& module) {
+  const std::string inner = module.inner ? std::string(".") + module.inner : "";
+  return kBase + module.saved + ".modules_to_save.default" + inner;
+}
+
+// Places the modules of the head: in the adapter by name where it is trained, else one after another.
+class HeadPlacer {
+ public:
+  HeadPlacer(AdapterLayout& layout, const std::map<std::string, int64_t>& offsets, bool trained)
+      : layout_(layout), offsets_(offsets), trained_(trained) {}
+
+  std::optional<HeadSlot> place(const HeadModule& module, int64_t outputs, int64_t inputs) {
+    if (!module.saved) return std::nullopt;
+    if (trained_) {
+      const std::string name = saved_name(module);
+      return HeadSlot{offsets_.at(name + ".weight"), offsets_.at(name + ".bias"), outputs, inputs};
+    }
+    const int64_t weight = layout_.frozen_head_size;
+    layout_.frozen_head_size += outputs * (inputs + 1);
+    return HeadSlot{weight, weight + outputs * inputs, outputs, inputs};
+  }
+
+ private:
+  AdapterLayout& layout_;
+  const std::map<std::string, int64_t>& offsets_;
+  bool trained_;
+};
 
 }  // namespace
 
@@ -61,31 +130,25 @@ int64_t AdapterTensor::size() const {
 }
 
 AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& spec) {
-  if (spec.rank < 1 || spec.rank > architecture.hidden) {
-    fail(ErrorCode::Usage, "the LoRA rank must lie between 1 and the hidden size ", architecture.hidden,
-         ", found ", spec.rank);
-  }
-  if (spec.num_labels < 2 || spec.num_labels > 1'000'000) {
-    fail(ErrorCode::Usage, "a classification head needs 2 or more labels, found ", spec.num_labels);
-  }
-  check_targets(architecture, spec);
-
-  const std::string base = "base_model.model.";
-  const std::string head = base + architecture.family->head + ".modules_to_save.default.";
+  check_spec(architecture, spec);
+  const HeadRow& head = architecture.family->head;
+  const int64_t hidden = architecture.hidden;
   std::map<std::string, std::vector<int64_t>> shapes;
   for (int64_t layer = 0; layer < architecture.layers; ++layer) {
     for (const Role role : kRoles) {
-      const std::string module = architecture.module(role, layer);
-      if (!is_target(module, spec)) continue;
+      if (!is_target(architecture, role, layer, spec)) continue;
       const auto [outputs, inputs] = architecture.module_shape(role);
-      shapes[base + module + ".lora_A.default.weight"] = {spec.rank, inputs};
-      shapes[base + module + ".lora_B.default.weight"] = {outputs, spec.rank};
+      shapes[lora_name(architecture, role, layer, "A")] = {spec.rank, inputs};
+      shapes[lora_name(architecture, role, layer, "B")] = {outputs, spec.rank};
     }
   }
-  if (spec.train_head) {
-    shapes[head + "weight"] = {spec.num_labels, architecture.hidden};
-    shapes[head + "bias"] = {spec.num_labels};
-  }
+  const auto add_head = [&](const HeadModule& module, int64_t outputs) {
+    if (!module.saved || !spec.train_head) return;
+    shapes[saved_name(module) + ".weight"] = {outputs, hidden};
+    shapes[saved_name(module) + ".bias"] = {outputs};
+  };
+  add_head(head.dense, hidden);
+  add_head(head.out, spec.num_labels);
 
   AdapterLayout layout;
   std::map<std::string, int64_t> offsets;
@@ -96,16 +159,17 @@ AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& s
   }
   for (int64_t layer = 0; layer < architecture.layers; ++layer) {
     for (const Role role : kRoles) {
-      const auto a = offsets.find(base + architecture.module(role, layer) + ".lora_A.default.weight");
-      const auto b = offsets.find(base + architecture.module(role, layer) + ".lora_B.default.weight");
-      layout.slots.push_back(a == offsets.end() ? std::nullopt
-                                                : std::optional(LoraSlot{a->second, b->second}));
+      if (is_target(architecture, role, layer, spec)) {
+        layout.slots.push_back(LoraSlot{offsets.at(lora_name(architecture, role, layer, "A")),
+                                        offsets.at(lora_name(architecture, role, layer, "B"))});
+      } else {
+        layout.slots.push_back(std::nullopt);
+      }
     }
   }
-  if (spec.train_head) {
-    layout.head_weight = offsets[head + "weight"];
-    layout.head_bias = offsets[head + "bias"];
-  }
+  HeadPlacer placer(layout, offsets, spec.train_head);
+  layout.head_dense = placer.place(head.dense, hidden, hidden);
+  layout.head_out = placer.place(head.out, spec.num_labels, hidden);
   return layout;
 }
 

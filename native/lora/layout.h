@@ -16,7 +16,7 @@ struct AdapterSpec {
   double alpha = 16;
   double dropout = 0;
   std::vector<std::string> target_modules;
-  int64_t num_labels = 2;
+  int64_t num_labels = 2;  // of a classification head
   bool train_head = true;
 
   float scaling() const { return static_cast<float>(alpha / static_cast<double>(rank)); }
@@ -26,6 +26,14 @@ struct AdapterSpec {
 struct LoraSlot {
   int64_t a_offset;  // A [rank, inputs]
   int64_t b_offset;  // B [outputs, rank]
+};
+
+// A module of a classification head. Offsets are into the flat adapter, or into the bank's frozen head.
+struct HeadSlot {
+  int64_t weight;  // [outputs, inputs]
+  int64_t bias;    // [outputs]
+  int64_t outputs;
+  int64_t inputs;
 };
 
 struct AdapterTensor {
@@ -39,11 +47,11 @@ struct AdapterTensor {
 struct AdapterLayout {
   std::vector<AdapterTensor> tensors;  // in byte order of the names
   int64_t size = 0;                    // values of one adapter
-  // by layer * 6 + role; empty where the module has no LoRA
+  // by layer * roles + role; empty where the module has no LoRA
   std::vector<std::optional<LoraSlot>> slots;
-  // of the trained head; -1 where the head is frozen
-  int64_t head_weight = -1;  // [num_labels, hidden]
-  int64_t head_bias = -1;    // [num_labels]
+  std::optional<HeadSlot> head_dense;  // where the family's head has it
+  std::optional<HeadSlot> head_out;    // none for next-token models, whose head is frozen and the backbone's
+  int64_t frozen_head_size = 0;        // values of the frozen head; 0 where the head is trained
 
   const std::optional<LoraSlot>& slot(int64_t layer, Role role) const {
     return slots[static_cast<size_t>(layer) * kRoles.size() + static_cast<size_t>(role)];
@@ -51,7 +59,9 @@ struct AdapterLayout {
 };
 
 // Names are PEFT's named_parameters; target modules match as PEFT matches them (a whole name, or its end
-// after a dot). Throws Usage for a rank, label count or target that does not fit the architecture.
+// after a dot), by the names of any version of transformers. Throws Usage for a rank, label count or target
+// that does not fit the architecture, Unsupported for a trained language-model head or LoRA outside the
+// layers.
 AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& spec);
 
 }  // namespace fltac

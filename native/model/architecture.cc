@@ -1,160 +1,108 @@
 #include "model/architecture.h"
 
-#include <cmath>
-#include <nlohmann/json.hpp>
-
-#include "core/error.h"
-
 namespace fltac {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr Family kFamilies[] = {
-    {
-        .model_type = "bert",
-        .prefix = "bert.",
-        .modules = {"encoder.layer.{}.attention.self.query", "encoder.layer.{}.attention.self.key",
-                    "encoder.layer.{}.attention.self.value", "encoder.layer.{}.attention.output.dense",
-                    "encoder.layer.{}.intermediate.dense", "encoder.layer.{}.output.dense"},
-        .attention_norm = "encoder.layer.{}.attention.output.LayerNorm",
-        .mlp_norm = "encoder.layer.{}.output.LayerNorm",
-        .embedding_norm = "embeddings.LayerNorm",
-        .word_embeddings = "embeddings.word_embeddings.weight",
-        .position_embeddings = "embeddings.position_embeddings.weight",
-        .type_embeddings = "embeddings.token_type_embeddings.weight",
-        .pooler = "pooler.dense",
-        .head = "classifier",
-        .hidden_size = "hidden_size",
-        .num_layers = "num_hidden_layers",
-        .num_heads = "num_attention_heads",
-        .intermediate_size = "intermediate_size",
-        .max_positions = "max_position_embeddings",
-    },
-};
-
-// Sizes beyond these are taken for a broken file: they are ten times those of the largest published models.
-constexpr int64_t kMaxSize = 1'000'000;
-constexpr int64_t kMaxVocab = 10'000'000;
-
-const Family& family_of(const Json& config, const std::string& where) {
-  const auto type = config.find("model_type");
-  if (type == config.end() || !type->is_string()) {
-    fail(ErrorCode::Format, where, ": no \"model_type\": is this the config.json of a Hugging Face model?");
-  }
-  std::string known;
-  for (const Family& family : kFamilies) {
-    if (*type == family.model_type) return family;
-    known += (known.empty() ? "" : ", ") + std::string(family.model_type);
-  }
-  fail(ErrorCode::Unsupported, where, ": model family \"", type->get<std::string>(),
-       "\" is not supported; supported: ", known);
-}
-
-int64_t size_of(const Json& config, const char* key, int64_t most, const std::string& where) {
-  const auto value = config.find(key);
-  if (value == config.end()) fail(ErrorCode::Format, where, ": \"", key, "\" is missing");
-  if (!value->is_number_integer() || *value < 1 || *value > most) {
-    fail(ErrorCode::Format, where, ": \"", key, "\" must be a whole number from 1 to ", most, ", found ",
-         value->dump());
-  }
-  return value->get<int64_t>();
-}
-
-double number_of(const Json& config, const char* key, double otherwise, double below,
-                 const std::string& where) {
-  const auto value = config.find(key);
-  if (value == config.end() || value->is_null()) return otherwise;
-  if (!value->is_number() || !(value->get<double>() >= 0.0) || !(value->get<double>() < below)) {
-    fail(ErrorCode::Format, where, ": \"", key, "\" must be a number from 0 to below ", below, ", found ",
-         value->dump());
-  }
-  return value->get<double>();
-}
-
-// Options that would change the arithmetic and that this engine does not have must hold their usual value.
-void require_option(const Json& config, const char* key, const Json& usual, const std::string& where) {
-  const auto value = config.find(key);
-  if (value != config.end() && !value->is_null() && *value != usual) {
-    fail(ErrorCode::Unsupported, where, ": \"", key, "\" is ", value->dump(), "; only ", usual.dump(),
-         " is supported");
-  }
-}
-
-}  // namespace
-
-std::string Architecture::name(const char* pattern, int64_t layer) const {
-  std::string text = std::string(family->prefix) + pattern;
+std::string fill(const char* pattern, int64_t layer) {
+  std::string text = pattern;
   const auto at = text.find("{}");
   if (at != std::string::npos) text.replace(at, 2, std::to_string(layer));
   return text;
 }
 
-std::string Architecture::module(Role role, int64_t layer) const {
-  return name(family->modules[static_cast<size_t>(role)], layer);
+void add_linear(std::vector<TensorShape>& all, const std::string& module, std::vector<int64_t> shape,
+                bool bias) {
+  const int64_t outputs = shape.front();
+  all.push_back({module + ".weight", std::move(shape)});
+  if (bias) all.push_back({module + ".bias", {outputs}});
+}
+
+void add_embeddings(std::vector<TensorShape>& all, const Architecture& a) {
+  const Family& f = *a.family;
+  if (f.input == Input::Images) {
+    add_linear(all, a.name(f.patch_embedding),
+               {a.hidden, a.image.channels, a.image.patch_height, a.image.patch_width}, true);
+    for (const char* token : f.special_embeddings) {
+      if (token) all.push_back({a.name(token), {1, 1, a.hidden}});
+    }
+    all.push_back({a.name(f.position_embeddings), {1, a.positions, a.hidden}});
+    return;
+  }
+  all.push_back({a.name(f.word_embeddings), {a.vocab, a.hidden}});
+  if (f.position_embeddings) all.push_back({a.name(f.position_embeddings), {a.positions, a.hidden}});
+  if (f.type_embeddings) all.push_back({a.name(f.type_embeddings), {a.types, a.hidden}});
+}
+
+}  // namespace
+
+std::string Architecture::name(const char* pattern, int64_t layer) const {
+  return family->prefix + fill(pattern, layer);
+}
+
+std::vector<std::string> Architecture::names(const ModuleName& module, int64_t layer) const {
+  std::vector<std::string> all{name(module.name, layer)};
+  if (module.also) all.push_back(name(module.also, layer));
+  return all;
+}
+
+bool Architecture::has_bias(Role role) const {
+  switch (role) {
+    case Role::Query:
+    case Role::Key:
+    case Role::Value:
+      return qkv_bias;
+    case Role::AttentionOut:
+      return attention_out_bias;
+    case Role::MlpIn:
+    case Role::MlpOut:
+    case Role::MlpGate:
+      return mlp_bias;
+  }
+  return true;
 }
 
 std::array<int64_t, 2> Architecture::module_shape(Role role) const {
-  if (role == Role::MlpIn) return {intermediate, hidden};
-  if (role == Role::MlpOut) return {hidden, intermediate};
+  switch (role) {
+    case Role::Query:
+      return {query_width(), hidden};
+    case Role::Key:
+    case Role::Value:
+      return {kv_width(), hidden};
+    case Role::AttentionOut:
+      return {hidden, query_width()};
+    case Role::MlpIn:
+    case Role::MlpGate:
+      return {intermediate, hidden};
+    case Role::MlpOut:
+      return {hidden, intermediate};
+  }
   return {hidden, hidden};
+}
+
+std::vector<std::vector<std::string>> Architecture::norms() const {
+  std::vector<std::vector<std::string>> all;
+  if (family->embedding_norm) all.push_back({name(family->embedding_norm)});
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    all.push_back(names(family->attention_norm, layer));
+    all.push_back(names(family->mlp_norm, layer));
+  }
+  if (family->final_norm) all.push_back({name(family->final_norm)});
+  return all;
 }
 
 std::vector<TensorShape> Architecture::tensors() const {
   std::vector<TensorShape> all;
-  const auto add = [&](const std::string& module, std::vector<int64_t> shape) {
-    all.push_back({module + ".weight", shape});
-    all.push_back({module + ".bias", {shape.front()}});
-  };
-  all.push_back({name(family->word_embeddings), {vocab, hidden}});
-  all.push_back({name(family->position_embeddings), {positions, hidden}});
-  all.push_back({name(family->type_embeddings), {types, hidden}});
-  add(name(family->embedding_norm), {hidden});
+  add_embeddings(all, *this);
   for (int64_t layer = 0; layer < layers; ++layer) {
     for (const Role role : kRoles) {
-      const auto shape = module_shape(role);
-      add(module(role, layer), {shape[0], shape[1]});
+      if (!has(role)) continue;
+      const auto [outputs, inputs] = module_shape(role);
+      add_linear(all, module(role, layer), {outputs, inputs}, has_bias(role));
     }
-    add(name(family->attention_norm, layer), {hidden});
-    add(name(family->mlp_norm, layer), {hidden});
   }
-  add(name(family->pooler), {hidden, hidden});
+  for (const auto& norm : norms()) add_linear(all, norm.front(), {hidden}, family->norm == NormKind::Layer);
+  if (family->head.pooler) add_linear(all, name(family->head.pooler), {hidden, hidden}, true);
   return all;
-}
-
-Architecture parse_architecture(const std::string& json, const std::string& where) {
-  Json config;
-  try {
-    config = Json::parse(json);
-  } catch (const Json::exception& e) {
-    fail(ErrorCode::Format, where, ": not valid JSON: ", e.what());
-  }
-  if (!config.is_object())
-    fail(ErrorCode::Format, where, ": expected a JSON object, found ", config.type_name());
-  Architecture a;
-  a.family = &family_of(config, where);
-  a.hidden = size_of(config, a.family->hidden_size, kMaxSize, where);
-  a.layers = size_of(config, a.family->num_layers, 10'000, where);
-  a.heads = size_of(config, a.family->num_heads, kMaxSize, where);
-  a.intermediate = size_of(config, a.family->intermediate_size, kMaxSize, where);
-  a.vocab = size_of(config, "vocab_size", kMaxVocab, where);
-  a.positions = size_of(config, a.family->max_positions, kMaxVocab, where);
-  a.types = config.contains("type_vocab_size") ? size_of(config, "type_vocab_size", kMaxSize, where) : 2;
-  if (a.hidden % a.heads != 0) {
-    fail(ErrorCode::Format, where, ": \"", a.family->hidden_size, "\" (", a.hidden,
-         ") is not a multiple of \"", a.family->num_heads, "\" (", a.heads, ")");
-  }
-  require_option(config, "hidden_act", "gelu", where);
-  require_option(config, "position_embedding_type", "absolute", where);
-  require_option(config, "is_decoder", false, where);
-  require_option(config, "add_cross_attention", false, where);
-  // Defaults are transformers' BertConfig.
-  a.norm_eps = static_cast<float>(number_of(config, "layer_norm_eps", 1e-12, 1.0, where));
-  a.hidden_dropout = number_of(config, "hidden_dropout_prob", 0.1, 1.0, where);
-  a.attention_dropout = number_of(config, "attention_probs_dropout_prob", 0.1, 1.0, where);
-  a.head_dropout = number_of(config, "classifier_dropout", a.hidden_dropout, 1.0, where);
-  a.initializer_range = number_of(config, "initializer_range", 0.02, 100.0, where);
-  return a;
 }
 
 }  // namespace fltac

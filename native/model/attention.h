@@ -14,13 +14,21 @@ struct HeadRows {
   int64_t stride;
 };
 
+// Where one sequence's queries, and its keys and values, lie among the rows.
+struct SequenceRows {
+  int64_t first_query, queries;
+  int64_t first_key, keys;
+};
+
 struct AttentionShape {
   int64_t heads;
+  int64_t kv_heads;  // query heads share keys and values in groups of heads / kv_heads
   int64_t head_dim;
-  // sequence s: queries query_offsets[s]..[s + 1], keys and values key_offsets[s]..[s + 1]
-  const std::vector<int64_t>* query_offsets;
-  const std::vector<int64_t>* key_offsets;
-  int64_t sequences() const { return static_cast<int64_t>(key_offsets->size()) - 1; }
+  const std::vector<SequenceRows>& sequences;
+  // Causal: the key of each query row's own token, counted from its sequence's first key and rising within
+  // the sequence; it sees that key and those before. Null: all queries see all keys of their sequence.
+  const int32_t* own_key = nullptr;
+  int64_t window = 0;  // causal: keys a query sees, its own included; 0: all
 };
 
 // out = dropout(softmax(q k^T / sqrt(d))) v. log_sum [query rows, heads] is kept for backward; may be null.

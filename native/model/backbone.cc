@@ -1,12 +1,11 @@
 #include "model/backbone.h"
 
 #include <fstream>
-#include <set>
 #include <sstream>
 #include <utility>
 
 #include "core/error.h"
-#include "model/safetensors.h"
+#include "model/weight_source.h"
 
 namespace fltac {
 namespace {
@@ -18,97 +17,35 @@ std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-bool ends_with(const std::string& text, const std::string& tail) {
-  return text.size() >= tail.size() && text.compare(text.size() - tail.size(), tail.size(), tail) == 0;
+EmbeddingWeights load_embeddings(WeightSource& source, const Architecture& a) {
+  const Family& f = *a.family;
+  EmbeddingWeights w;
+  if (f.input == Input::Images) {
+    const ImageGrid& image = a.image;
+    const Parameters patches = source.parameters(
+        {a.name(f.patch_embedding)}, {a.hidden, image.channels, image.patch_height, image.patch_width}, true);
+    // A convolution whose stride is its kernel is a product with each patch.
+    w.patches = Linear(patches.weight.reshape({a.hidden, image.patch_values()}), patches.bias);
+    std::vector<at::Tensor> special;
+    for (const char* token : f.special_embeddings) {
+      if (token) special.push_back(source.take({a.name(token)}, {1, 1, a.hidden}).reshape({1, a.hidden}));
+    }
+    w.special = at::cat(special);
+    w.positions = source.take({a.name(f.position_embeddings)}, {1, a.positions, a.hidden}).squeeze(0);
+    return w;
+  }
+  w.words = source.take({a.name(f.word_embeddings)}, {a.vocab, a.hidden});
+  if (f.position_embeddings) {
+    w.positions = source.take({a.name(f.position_embeddings)}, {a.positions, a.hidden});
+  }
+  if (f.type_embeddings) w.types = source.take({a.name(f.type_embeddings)}, {a.types, a.hidden});
+  return w;
 }
-
-// A linear module as in the files: weight [outputs, inputs] and bias [outputs].
-struct Parameters {
-  at::Tensor weight, bias;
-  Linear linear() const { return {weight, bias}; }
-};
-
-Parameters stack(const std::vector<Parameters>& parts) {
-  std::vector<at::Tensor> weights, biases;
-  for (const Parameters& part : parts) {
-    weights.push_back(part.weight);
-    biases.push_back(part.bias);
-  }
-  return {at::cat(weights), at::cat(biases)};
-}
-
-// Takes tensors out of the files by the architecture's names and keeps count of those never asked for.
-class WeightSource {
- public:
-  WeightSource(const SafetensorsModel& model, const Architecture& architecture, std::string where)
-      : model_(model), prefix_(architecture.family->prefix), where_(std::move(where)) {
-    for (const auto& [name, entry] : model_.entries()) left_.insert(name);
-  }
-
-  // The name a tensor has in the files: with or without the family's prefix; old files call a LayerNorm's
-  // weight and bias gamma and beta, as TensorFlow did. Empty where it is not there.
-  std::string find(const std::string& name) const {
-    std::vector<std::string> candidates{name};
-    if (name.rfind(prefix_, 0) == 0) candidates.push_back(name.substr(prefix_.size()));
-    for (size_t i = 0, n = candidates.size(); i < n; ++i) {
-      if (ends_with(candidates[i], "LayerNorm.weight")) {
-        candidates.push_back(candidates[i].substr(0, candidates[i].size() - 6) + "gamma");
-      } else if (ends_with(candidates[i], "LayerNorm.bias")) {
-        candidates.push_back(candidates[i].substr(0, candidates[i].size() - 4) + "beta");
-      }
-    }
-    for (const std::string& candidate : candidates) {
-      if (model_.entries().count(candidate)) return candidate;
-    }
-    return {};
-  }
-
-  at::Tensor take(const std::string& name, const std::vector<int64_t>& shape) {
-    const std::string found = find(name);
-    if (found.empty()) fail(ErrorCode::MissingWeight, where_, ": the tensor ", name, " is missing");
-    const at::Tensor tensor = take_any(found);
-    if (tensor.sizes() != at::IntArrayRef(shape)) {
-      std::ostringstream sizes;
-      sizes << tensor.sizes() << ", config.json asks for " << at::IntArrayRef(shape);
-      fail(ErrorCode::Shape, where_, ": the tensor ", found, " has shape ", sizes.str());
-    }
-    return tensor;
-  }
-
-  // A tensor by its name in the files, whatever its shape.
-  at::Tensor take_any(const std::string& found) {
-    left_.erase(found);
-    return model_.load(found, at::kFloat);
-  }
-
-  Parameters parameters(const std::string& module, int64_t outputs, int64_t inputs) {
-    return {take(module + ".weight", {outputs, inputs}), take(module + ".bias", {outputs})};
-  }
-
-  Norm norm(const std::string& module, int64_t n) {
-    return {take(module + ".weight", {n}), take(module + ".bias", {n})};
-  }
-
-  // position_ids is a buffer that old versions of transformers saved: it holds 0, 1, 2, ...
-  std::vector<std::string> left() const {
-    std::vector<std::string> names;
-    for (const std::string& name : left_) {
-      if (!ends_with(name, "embeddings.position_ids")) names.push_back(name);
-    }
-    return names;
-  }
-
- private:
-  const SafetensorsModel& model_;
-  std::string prefix_;
-  std::string where_;
-  std::set<std::string> left_;
-};
 
 LayerWeights load_layer(WeightSource& source, const Architecture& a, int64_t layer) {
   const auto parameters = [&](Role role) {
     const auto [outputs, inputs] = a.module_shape(role);
-    return source.parameters(a.module(role, layer), outputs, inputs);
+    return source.parameters(a.names(a.module_name(role), layer), {outputs, inputs}, a.has_bias(role));
   };
   const Parameters q = parameters(Role::Query), k = parameters(Role::Key), v = parameters(Role::Value);
   LayerWeights w;
@@ -119,16 +56,28 @@ LayerWeights load_layer(WeightSource& source, const Architecture& a, int64_t lay
     w.qkv = stack({q, k, v}).linear();
   }
   w.attention_out = parameters(Role::AttentionOut).linear();
-  w.attention_norm = source.norm(a.name(a.family->attention_norm, layer), a.hidden);
-  w.mlp_in = parameters(Role::MlpIn).linear();
+  const Parameters in = parameters(Role::MlpIn);
+  w.mlp_in = a.has(Role::MlpGate) ? stack({parameters(Role::MlpGate), in}).linear() : in.linear();
   w.mlp_out = parameters(Role::MlpOut).linear();
-  w.mlp_norm = source.norm(a.name(a.family->mlp_norm, layer), a.hidden);
   return w;
 }
 
-Parameters load_head(WeightSource& source, const Architecture& a, const std::string& where) {
-  const std::string weight = source.find(std::string(a.family->head) + ".weight");
-  const std::string bias = source.find(std::string(a.family->head) + ".bias");
+Linear load_language_head(WeightSource& source, const Architecture& a, const at::Tensor& words) {
+  const std::string name = a.family->head.language;
+  if (a.tied_head) {
+    // Some files hold the copy as well.
+    source.ignore({name + ".weight"});
+    return Linear::shared(words);
+  }
+  return source.parameters({name}, {a.vocab, a.hidden}, false).linear();
+}
+
+// A head's module where the files hold it; its input is the hidden size, its outputs what they are.
+Parameters load_head_module(WeightSource& source, const Architecture& a, const HeadModule& module,
+                            const std::string& where) {
+  if (!module.saved) return {};
+  const std::string name = module.path();
+  const std::string weight = source.find({name + ".weight"}), bias = source.find({name + ".bias"});
   if (weight.empty() || bias.empty()) return {};
   Parameters head{source.take_any(weight), source.take_any(bias)};
   if (head.weight.dim() != 2 || head.weight.size(1) != a.hidden || head.bias.dim() != 1 ||
@@ -137,6 +86,20 @@ Parameters load_head(WeightSource& source, const Architecture& a, const std::str
          a.hidden);
   }
   return head;
+}
+
+HeadWeights load_head(WeightSource& source, const Architecture& a, const std::string& where) {
+  const Parameters dense = load_head_module(source, a, a.family->head.dense, where);
+  const Parameters out = load_head_module(source, a, a.family->head.out, where);
+  if (dense.weight.defined() && dense.weight.size(0) != a.hidden) {
+    fail(ErrorCode::Shape, where, ": ", a.family->head.dense.path(), " has ", dense.weight.size(0),
+         " outputs, expected the hidden size ", a.hidden);
+  }
+  return {dense.weight, dense.bias, out.weight, out.bias};
+}
+
+int64_t bytes_of(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
 }
 
 }  // namespace
@@ -149,34 +112,34 @@ std::shared_ptr<const Backbone> Backbone::load(const std::filesystem::path& fold
   const SafetensorsModel model = SafetensorsModel::open(folder.string());
   WeightSource source(model, a, folder.string());
 
-  backbone->word_embeddings = source.take(a.name(a.family->word_embeddings), {a.vocab, a.hidden});
-  backbone->position_embeddings = source.take(a.name(a.family->position_embeddings), {a.positions, a.hidden});
-  backbone->type_embeddings = source.take(a.name(a.family->type_embeddings), {a.types, a.hidden});
-  backbone->embedding_norm = source.norm(a.name(a.family->embedding_norm), a.hidden);
+  backbone->embeddings = load_embeddings(source, a);
   for (int64_t layer = 0; layer < a.layers; ++layer) backbone->layers.push_back(load_layer(source, a, layer));
-  backbone->pooler = source.parameters(a.name(a.family->pooler), a.hidden, a.hidden).linear();
-  const Parameters head = load_head(source, a, folder.string());
-  backbone->head_weight_ = head.weight;
-  backbone->head_bias_ = head.bias;
+  for (const auto& names : a.norms()) {
+    backbone->norms.push_back(source.norm(names, a.hidden, a.family->norm));
+  }
+  if (a.family->head.pooler) {
+    backbone->pooler =
+        source.parameters({a.name(a.family->head.pooler)}, {a.hidden, a.hidden}, true).linear();
+  }
+  if (a.family->head.language) {
+    backbone->language_head = load_language_head(source, a, backbone->embeddings.words);
+  }
+  backbone->head = load_head(source, a, folder.string());
   backbone->unused_ = source.left();
   return backbone;
 }
 
 int64_t Backbone::bytes() const {
-  int64_t total = pooler.bytes();
-  const auto add = [&](const at::Tensor& tensor) { total += static_cast<int64_t>(tensor.nbytes()); };
-  for (const at::Tensor& table : {word_embeddings, position_embeddings, type_embeddings}) add(table);
-  const auto add_norm = [&](const Norm& norm) {
-    add(norm.gain);
-    add(norm.shift);
-  };
-  add_norm(embedding_norm);
+  int64_t total = pooler.bytes() + language_head.bytes() + embeddings.patches.bytes();
+  for (const at::Tensor* table :
+       {&embeddings.words, &embeddings.positions, &embeddings.types, &embeddings.special}) {
+    total += bytes_of(*table);
+  }
+  for (const Norm& norm : norms) total += bytes_of(norm.gain) + bytes_of(norm.shift);
   for (const LayerWeights& w : layers) {
     for (const Linear* linear : {&w.qkv, &w.query, &w.key_value, &w.attention_out, &w.mlp_in, &w.mlp_out}) {
       total += linear->bytes();
     }
-    add_norm(w.attention_norm);
-    add_norm(w.mlp_norm);
   }
   return total;
 }

@@ -9,24 +9,43 @@
 #include <vector>
 
 #include "model/architecture.h"
+#include "model/kernels.h"
 #include "model/linear.h"
 
 namespace fltac {
 
 struct Norm {
-  at::Tensor gain;
-  at::Tensor shift;
+  at::Tensor gain;   // [hidden]
+  at::Tensor shift;  // [hidden]; undefined for RMSNorm
+
+  kernels::NormWeights weights(float eps) const {
+    return {gain.const_data_ptr<float>(), shift.defined() ? shift.const_data_ptr<float>() : nullptr, eps};
+  }
 };
 
 struct LayerWeights {
-  // Query, key and value as one product, outputs [3 hidden]; in the last layer, where few rows ask, as two.
+  // Query, key and value as one product, outputs [query_width + 2 kv_width]; in the last layer, where few
+  // rows ask, as two.
   Linear qkv;
   Linear query, key_value;
   Linear attention_out;
-  Norm attention_norm;
-  Linear mlp_in;
+  Linear mlp_in;  // with a gate, gate and input as one product, outputs [2 intermediate]
   Linear mlp_out;
-  Norm mlp_norm;
+};
+
+// What comes before the first norm. Undefined where the family has none.
+struct EmbeddingWeights {
+  at::Tensor words;      // [vocab, hidden]
+  at::Tensor positions;  // [positions, hidden]
+  at::Tensor types;      // [types, hidden]
+  at::Tensor special;    // [special tokens, hidden], images only
+  Linear patches;        // patch values (channel, row, column) -> hidden
+};
+
+// Modules of a classification head as the files hold them; undefined where they hold none.
+struct HeadWeights {
+  at::Tensor dense_weight, dense_bias;  // [hidden, hidden] and [hidden]
+  at::Tensor out_weight, out_bias;      // [labels, hidden] and [labels]
 };
 
 class Backbone {
@@ -41,20 +60,17 @@ class Backbone {
   // Bytes of the weights as they are held.
   int64_t bytes() const;
 
-  at::Tensor word_embeddings, position_embeddings, type_embeddings;
-  Norm embedding_norm;
+  EmbeddingWeights embeddings;
+  std::vector<Norm> norms;  // as Architecture::norms()
   std::vector<LayerWeights> layers;
   Linear pooler;
-
-  // A classification head that the files hold: [labels, hidden] and [labels]; undefined where they hold none.
-  const at::Tensor& head_weight() const { return head_weight_; }
-  const at::Tensor& head_bias() const { return head_bias_; }
+  Linear language_head;  // hidden -> vocab
+  HeadWeights head;
 
  private:
   Backbone() = default;
 
   Architecture architecture_;
-  at::Tensor head_weight_, head_bias_;
   std::vector<std::string> unused_;
 };
 

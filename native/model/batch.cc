@@ -1,70 +1,98 @@
 #include "model/batch.h"
 
-#include "core/error.h"
+#include <algorithm>
 
 namespace fltac {
 
-void check_sequences(const Sequences& sequences, const Architecture& architecture, int64_t num_labels,
-                     const std::string& what) {
-  const auto& offsets = sequences.offsets;
-  if (offsets.empty() || offsets.front() != 0 ||
-      offsets.back() != static_cast<int64_t>(sequences.ids.size())) {
-    fail(ErrorCode::Shape, what, ": offsets must start at 0 and end at the number of ids, ",
-         sequences.ids.size());
-  }
-  if (!sequences.types.empty() && sequences.types.size() != sequences.ids.size()) {
-    fail(ErrorCode::Shape, what, ": ", sequences.types.size(), " type ids for ", sequences.ids.size(),
-         " ids");
-  }
-  if (static_cast<int64_t>(sequences.labels.size()) != sequences.count()) {
-    fail(ErrorCode::Shape, what, ": ", sequences.labels.size(), " labels for ", sequences.count(),
-         " sequences");
-  }
-  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
-    const int64_t length = int64_t{offsets[s + 1]} - offsets[s];
-    if (length < 1) fail(ErrorCode::Shape, what, ": sequence ", s, " is empty");
-    if (length > architecture.positions) {
-      fail(ErrorCode::Shape, what, ": sequence ", s, " has ", length, " tokens, the backbone has ",
-           architecture.positions, " positions; lower max_len");
-    }
-    if (sequences.labels[s] < 0 || sequences.labels[s] >= num_labels) {
-      fail(ErrorCode::Shape, what, ": sequence ", s, " has label ", sequences.labels[s], ", expected 0 to ",
-           num_labels - 1);
-    }
-  }
-  for (size_t i = 0; i < sequences.ids.size(); ++i) {
-    if (sequences.ids[i] < 0 || sequences.ids[i] >= architecture.vocab) {
-      fail(ErrorCode::Shape, what, ": token id ", sequences.ids[i], " at ", i,
-           " is not in the backbone's vocabulary of ", architecture.vocab,
-           "; does the tokenizer belong to this model?");
-    }
-  }
-  for (size_t i = 0; i < sequences.types.size(); ++i) {
-    if (sequences.types[i] >= architecture.types) {
-      fail(ErrorCode::Shape, what, ": token type ", int{sequences.types[i]}, " at ", i, ", the backbone has ",
-           architecture.types);
-    }
-  }
+void PackedBatch::begin_job(int64_t bank_row) {
+  tokens.jobs.push_back({bank_row, tokens.rows(), tokens.rows()});
+  sequences.jobs.push_back({bank_row, sequences.rows(), sequences.rows()});
+  outputs.jobs.push_back({bank_row, outputs.rows(), outputs.rows()});
 }
 
-void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Sequences& source, int64_t begin,
-                          int64_t end) {
-  const int64_t first_token = token_count(), first_sequence = sequence_count();
-  for (int64_t s = begin; s < end; ++s) {
-    const auto i = static_cast<size_t>(s);
-    const int32_t from = source.offsets[i], to = source.offsets[i + 1];
-    for (int32_t t = from; t < to; ++t) {
-      ids.push_back(source.ids[static_cast<size_t>(t)]);
-      types.push_back(source.types.empty() ? 0 : source.types[static_cast<size_t>(t)]);
-      positions.push_back(t - from);
-      tokens.keys.push_back({stream, static_cast<uint32_t>(token_count() - 1 - first_token)});
-    }
-    offsets.push_back(token_count());
-    labels.push_back(source.labels[i]);
-    sequences.keys.push_back({stream, static_cast<uint32_t>(s - begin)});
+void PackedBatch::end_job() {
+  for (RowSpace* space : {&tokens, &sequences, &outputs}) space->jobs.back().end = space->rows();
+}
+
+void PackedBatch::add_token(uint64_t stream) {
+  const auto row = static_cast<uint32_t>(tokens.rows() - tokens.jobs.back().begin);
+  tokens.keys.push_back({stream, row});
+}
+
+void PackedBatch::add_output(uint64_t stream, int64_t row, uint32_t key, int32_t target) {
+  output_rows.push_back(row);
+  outputs.keys.push_back({stream, key});
+  targets.push_back(target);
+}
+
+void PackedBatch::end_sequence(uint64_t stream) {
+  const auto row = static_cast<uint32_t>(sequences.rows() - sequences.jobs.back().begin);
+  sequences.keys.push_back({stream, row});
+  offsets.push_back(token_count());
+  output_offsets.push_back(output_count());
+}
+
+void PackedBatch::add_sequence(uint64_t stream, const Sequences& source, size_t index,
+                               const Architecture& architecture) {
+  const auto from = static_cast<size_t>(source.offsets[index]);
+  const auto to = static_cast<size_t>(source.offsets[index + 1]);
+  const auto first = static_cast<int32_t>(architecture.first_position);
+  int32_t place = 0;
+  for (size_t t = from; t < to; ++t) {
+    const bool padding = source.ids[t] == architecture.padding_id;
+    ids.push_back(source.ids[t]);
+    types.push_back(architecture.types == 0 || source.types.empty() ? 0 : source.types[t]);
+    positions.push_back(padding ? first - 1 : first + place);
+    if (!padding) ++place;
+    add_token(stream);
   }
-  tokens.jobs.push_back({bank_row, first_token, token_count()});
-  sequences.jobs.push_back({bank_row, first_sequence, sequence_count()});
+  const int64_t row = offsets.back();
+  if (architecture.family->output == Output::Classes) {
+    add_output(stream, row, static_cast<uint32_t>(sequences.rows() - sequences.jobs.back().begin),
+               source.labels[index]);
+  } else {
+    for (size_t t = from + 1; t < to; ++t) {
+      if (source.labels[t] == kIgnored) continue;
+      const int64_t before = row + static_cast<int64_t>(t - from) - 1;
+      add_output(stream, before, tokens.keys[static_cast<size_t>(before)].row, source.labels[t]);
+    }
+  }
+  end_sequence(stream);
+}
+
+void PackedBatch::add_image(uint64_t stream, const Images& source, size_t index,
+                            const Architecture& architecture) {
+  images.push_back({source.views[index], &source.preprocess});
+  for (int64_t t = 0; t < architecture.positions; ++t) add_token(stream);
+  add_output(stream, offsets.back(), static_cast<uint32_t>(sequences.rows() - sequences.jobs.back().begin),
+             source.labels[index]);
+  end_sequence(stream);
+}
+
+void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Examples& examples, int64_t begin,
+                          int64_t end, const Architecture& architecture) {
+  begin_job(bank_row);
+  for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+    if (const auto* source = std::get_if<Sequences>(&examples)) {
+      add_sequence(stream, *source, i, architecture);
+    } else {
+      add_image(stream, std::get<Images>(examples), i, architecture);
+    }
+  }
+  end_job();
+}
+
+void PackedBatch::add_continuation(int64_t bank_row, std::span<const int32_t> next, int64_t place) {
+  if (tokens.jobs.empty() || tokens.jobs.back().bank_row != bank_row) begin_job(bank_row);
+  for (size_t t = 0; t < next.size(); ++t) {
+    ids.push_back(next[t]);
+    types.push_back(0);
+    positions.push_back(static_cast<int32_t>(place + static_cast<int64_t>(t)));
+    add_token(0);
+  }
+  add_output(0, token_count() - 1, 0, kIgnored);
+  end_sequence(0);
+  end_job();
 }
 
 }  // namespace fltac

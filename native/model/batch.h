@@ -2,42 +2,57 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "lora/lora.h"
+#include "model/examples.h"
 
 namespace fltac {
 
-// The C++ side of PackedSequences (src/engine/types.ts); views of the caller's memory.
-struct Sequences {
-  std::span<const int32_t> ids;
-  std::span<const int32_t> offsets;
-  std::span<const uint8_t> types;  // empty: all 0
-  std::span<const int32_t> labels;
-
-  int64_t count() const { return static_cast<int64_t>(offsets.size()) - 1; }
+struct BatchImage {
+  ImageView view;
+  const ImagePreprocess* how;
 };
 
-// Throws Shape or Usage for offsets that do not rise or do not cover the ids, an empty or too long sequence,
-// an id, type or label out of range. `what` names the sequences in errors.
-void check_sequences(const Sequences& sequences, const Architecture& architecture, int64_t num_labels,
-                     const std::string& what);
-
+// What a pass computes on. Images become sequences too: of special tokens and patches.
 struct PackedBatch {
+  // Of tokens; not for images.
   std::vector<int32_t> ids;
   std::vector<int32_t> types;
-  std::vector<int32_t> positions;
-  std::vector<int32_t> labels;
+  std::vector<int32_t> positions;  // of the model's position table; for rotary models places in the sequence
+  std::vector<BatchImage> images;
+
   std::vector<int64_t> offsets{0};  // of sequences, in tokens
+  // What the loss is over: for classes one a sequence, its first token; else each token before a labelled
+  // one.
+  std::vector<int64_t> output_rows;        // tokens, rising
+  std::vector<int64_t> output_offsets{0};  // of sequences, in outputs
+  std::vector<int32_t> targets;            // of outputs
+
   RowSpace tokens;
   RowSpace sequences;
+  RowSpace outputs;
 
-  int64_t token_count() const { return static_cast<int64_t>(ids.size()); }
+  int64_t token_count() const { return tokens.rows(); }
   int64_t sequence_count() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  int64_t output_count() const { return static_cast<int64_t>(output_rows.size()); }
 
-  // Appends sequences [begin, end) of one job, in order.
-  void add_job(int64_t bank_row, uint64_t stream, const Sequences& source, int64_t begin, int64_t end);
+  // Appends examples [begin, end) of one job, in order. They were checked; they must outlive the batch.
+  void add_job(int64_t bank_row, uint64_t stream, const Examples& examples, int64_t begin, int64_t end,
+               const Architecture& architecture);
+
+  // For writing the next tokens of one sequence that has `place` tokens already: `ids` follow them, and the
+  // last is an output without a target. A job's sequences come one after another.
+  void add_continuation(int64_t bank_row, std::span<const int32_t> ids, int64_t place);
+
+ private:
+  void begin_job(int64_t bank_row);
+  void end_job();
+  void add_token(uint64_t stream);
+  void add_output(uint64_t stream, int64_t row, uint32_t key, int32_t target);
+  void end_sequence(uint64_t stream);
+  void add_sequence(uint64_t stream, const Sequences& source, size_t index, const Architecture& architecture);
+  void add_image(uint64_t stream, const Images& source, size_t index, const Architecture& architecture);
 };
 
 }  // namespace fltac

@@ -52,6 +52,22 @@ FLTAC_CLONES float norm_row(const float* sum, const float* gain, const float* sh
   return rstd;
 }
 
+// normed = sum / root mean square, y = normed * gain; returns 1 / root mean square (Zhang and Sennrich 2019).
+FLTAC_CLONES float rms_norm_row(const float* sum, const float* gain, float eps, int64_t n, float* y,
+                                float* normed) {
+  float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < n; ++i) squares += sum[i] * sum[i];
+  const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float value = sum[i] * rstd;
+    normed[i] = value;
+    y[i] = value * gain[i];
+  }
+  return rstd;
+}
+
 // With g = dy * gain: dsum = rstd (g - mean(g) - normed mean(g normed)).
 FLTAC_CLONES void norm_backward_row(const float* dy, const float* normed, float rstd, const float* gain,
                                     int64_t n, float* dsum) {
@@ -68,29 +84,58 @@ FLTAC_CLONES void norm_backward_row(const float* dy, const float* normed, float 
   for (int64_t i = 0; i < n; ++i) dsum[i] = rstd * (dy[i] * gain[i] - a - normed[i] * b);
 }
 
+// exp(v) = 2^k exp(r), |r| <= ln2 / 2; degree-6 polynomial (Cephes expf), relative error below 2e-7. For v
+// from -87 to 88. Part of the loops that call it, which are compiled for each instruction set.
+__attribute__((always_inline)) inline float exp_of(float v) {
+  const float k = (v * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
+  const float r = (v - k * 0.693359375f) + k * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+__attribute__((always_inline)) inline float sigmoid_of(float v) {
+  return 1.0f / (1.0f + exp_of(std::min(std::max(-v, -87.0f), 88.0f)));
+}
+
 FLTAC_CLONES float exp_row_body(float* x, int64_t n, float scale, float offset) {
-  // exp(v) = 2^k exp(r), |r| <= ln2 / 2; degree-6 polynomial (Cephes expf), relative error below 2e-7.
   float total = 0.0f;
 #pragma omp simd reduction(+ : total)
   for (int64_t i = 0; i < n; ++i) {
-    const float v = std::max(x[i] * scale - offset, -87.0f);
-    const float k = (v * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
-    const float r = (v - k * 0.693359375f) + k * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    const int32_t bits = (static_cast<int32_t>(k) + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, sizeof power);
-    const float value = p * power;
+    const float value = exp_of(std::max(x[i] * scale - offset, -87.0f));
     x[i] = value;
     total += value;
   }
   return total;
+}
+
+FLTAC_CLONES void silu_gate_row(const float* gate, const float* up, int64_t n, float* active) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) active[i] = gate[i] * sigmoid_of(gate[i]) * up[i];
+}
+
+// silu'(g) = s (1 + g (1 - s)) with s the sigmoid.
+FLTAC_CLONES void silu_gate_backward_row(const float* gate, const float* up, const float* dactive, int64_t n,
+                                         float* dgate, float* dup) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float s = sigmoid_of(gate[i]);
+    dgate[i] = dactive[i] * up[i] * s * (1.0f + gate[i] * (1.0f - s));
+    dup[i] = dactive[i] * gate[i] * s;
+  }
+}
+
+FLTAC_CLONES void scale_row_body(float* x, int64_t n, float factor) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
 }
 
 FLTAC_CLONES float max_row_body(const float* x, int64_t n) {
@@ -98,6 +143,17 @@ FLTAC_CLONES float max_row_body(const float* x, int64_t n) {
 #pragma omp simd reduction(max : best)
   for (int64_t i = 1; i < n; ++i) best = std::max(best, x[i]);
   return best;
+}
+
+// With g = dy * gain: dsum = rstd (g - normed mean(g normed)).
+FLTAC_CLONES void rms_norm_backward_row(const float* dy, const float* normed, float rstd, const float* gain,
+                                        int64_t n, float* dsum) {
+  float b = 0.0f;
+#pragma omp simd reduction(+ : b)
+  for (int64_t i = 0; i < n; ++i) b += dy[i] * gain[i] * normed[i];
+  b /= static_cast<float>(n);
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) dsum[i] = rstd * (dy[i] * gain[i] - normed[i] * b);
 }
 
 // share1 and share2 are 1 - beta, rounded once from double as torch does: in float32 1 - 0.999 is off by
@@ -142,42 +198,73 @@ void add_dropout(const float* x, const DropoutPlan& plan, int64_t rows, int64_t 
   });
 }
 
-void dropout_add_norm(const float* x, const float* residual, const float* gain, const float* shift, float eps,
-                      const DropoutPlan& plan, int64_t rows, int64_t n, float* y, float* normed,
-                      float* rstd) {
+void dropout_add_norm(const float* x, const float* residual, const NormWeights& norm, const DropoutPlan& plan,
+                      int64_t rows, int64_t n, float* y, const NormTape& tape) {
   at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
     std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
-    std::vector<float> sum(static_cast<size_t>(n)), spare(normed ? 0 : static_cast<size_t>(n));
+    std::vector<float> own_sum(tape.sum ? 0 : static_cast<size_t>(n));
+    std::vector<float> own_normed(tape.normed ? 0 : static_cast<size_t>(n));
     for (int64_t r = begin; r < end; ++r) {
+      float* sum = tape.sum ? tape.sum + r * n : own_sum.data();
       if (plan.rate.active()) {
         philox_words(plan.rows[r], plan.step, plan.site, n, words.data());
-        mask_row(x + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, sum.data());
+        mask_row(x + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, sum);
       } else {
-        std::copy_n(x + r * n, n, sum.data());
+        std::copy_n(x + r * n, n, sum);
       }
-      if (residual) add_row(residual + r * n, n, sum.data());
-      float* keep = normed ? normed + r * n : spare.data();
-      const float inverse = norm_row(sum.data(), gain, shift, eps, n, y + r * n, keep);
-      if (rstd) rstd[r] = inverse;
+      if (residual) add_row(residual + r * n, n, sum);
+      float* normed = tape.normed ? tape.normed + r * n : own_normed.data();
+      const float inverse = norm.shift ? norm_row(sum, norm.gain, norm.shift, norm.eps, n, y + r * n, normed)
+                                       : rms_norm_row(sum, norm.gain, norm.eps, n, y + r * n, normed);
+      if (tape.rstd) tape.rstd[r] = inverse;
     }
   });
 }
 
-void dropout_add_norm_backward(const float* dy, const float* normed, const float* rstd, const float* gain,
-                               const DropoutPlan& plan, int64_t rows, int64_t n, float* dsum, float* dx) {
+void dropout_add_norm_backward(const float* dy, const float* dsum_more, const float* normed,
+                               const float* rstd, const NormWeights& norm, const DropoutPlan& plan,
+                               int64_t rows, int64_t n, float* dsum, float* dx) {
   at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
     std::vector<uint16_t> words(static_cast<size_t>(padded_words(n)));
     for (int64_t r = begin; r < end; ++r) {
-      norm_backward_row(dy + r * n, normed + r * n, rstd[r], gain, n, dsum + r * n);
+      const int64_t at = r * n;
+      if (norm.shift) {
+        norm_backward_row(dy + at, normed + at, rstd[r], norm.gain, n, dsum + at);
+      } else {
+        rms_norm_backward_row(dy + at, normed + at, rstd[r], norm.gain, n, dsum + at);
+      }
+      if (dsum_more) add_row(dsum_more + at, n, dsum + at);
+      if (!dx) continue;
       if (plan.rate.active()) {
         philox_words(plan.rows[r], plan.step, plan.site, n, words.data());
-        mask_row(dsum + r * n, words.data(), plan.rate.threshold, plan.rate.scale, n, dx + r * n);
+        mask_row(dsum + at, words.data(), plan.rate.threshold, plan.rate.scale, n, dx + at);
       } else {
-        std::copy_n(dsum + r * n, n, dx + r * n);
+        std::copy_n(dsum + at, n, dx + at);
       }
     }
   });
 }
+
+void silu_gate(const float* hidden, int64_t rows, int64_t n, float* active) {
+  at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float* gate = hidden + 2 * r * n;
+      silu_gate_row(gate, gate + n, n, active + r * n);
+    }
+  });
+}
+
+void silu_gate_backward(const float* hidden, const float* dactive, int64_t rows, int64_t n, float* dhidden) {
+  at::parallel_for(0, rows, grain(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float* gate = hidden + 2 * r * n;
+      float* dgate = dhidden + 2 * r * n;
+      silu_gate_backward_row(gate, gate + n, dactive + r * n, n, dgate, dgate + n);
+    }
+  });
+}
+
+void scale_row(float* x, int64_t n, float factor) { scale_row_body(x, n, factor); }
 
 float exp_row(float* x, int64_t n, float scale, float offset) { return exp_row_body(x, n, scale, offset); }
 

@@ -21,15 +21,41 @@ void dropout(const float* x, const DropoutPlan& plan, int64_t rows, int64_t n, f
 // y += dropout(x) for [rows, n]: the input gradient of a dropout joins what is there.
 void add_dropout(const float* x, const DropoutPlan& plan, int64_t rows, int64_t n, float* y);
 
-// y = LayerNorm(dropout(x) + residual) * gain + shift for [rows, n]; residual may be null (then 0).
-// normed [rows, n] and rstd [rows] are kept for backward; both may be null.
-void dropout_add_norm(const float* x, const float* residual, const float* gain, const float* shift, float eps,
-                      const DropoutPlan& plan, int64_t rows, int64_t n, float* y, float* normed, float* rstd);
+// LayerNorm of [rows, n]; RMSNorm where shift is null.
+struct NormWeights {
+  const float* gain;   // [n]
+  const float* shift;  // [n] or null
+  float eps;
+};
 
-// Backward of dropout_add_norm: from dy to the gradients of residual (dsum) and of x (dx), all [rows, n].
-// dy may equal dsum. The gain and shift are frozen.
-void dropout_add_norm_backward(const float* dy, const float* normed, const float* rstd, const float* gain,
-                               const DropoutPlan& plan, int64_t rows, int64_t n, float* dsum, float* dx);
+// What dropout_add_norm leaves behind: sum = dropout(x) + residual and normed [rows, n], rstd [rows]; each
+// may be null.
+struct NormTape {
+  float* sum;
+  float* normed;
+  float* rstd;
+};
+
+// y = norm(dropout(x) + residual) for [rows, n]; residual may be null (then 0).
+void dropout_add_norm(const float* x, const float* residual, const NormWeights& norm, const DropoutPlan& plan,
+                      int64_t rows, int64_t n, float* y, const NormTape& tape);
+
+// Backward of dropout_add_norm: from dy, and from what else reaches the sum (dsum_more, may be null), to the
+// gradients of residual (dsum) and of x (dx, may be null where nothing is dropped: it equals dsum), all
+// [rows, n]. dy may equal dsum. Gain and shift are frozen.
+void dropout_add_norm_backward(const float* dy, const float* dsum_more, const float* normed,
+                               const float* rstd, const NormWeights& norm, const DropoutPlan& plan,
+                               int64_t rows, int64_t n, float* dsum, float* dx);
+
+// The middle of a gated MLP (SwiGLU, Shazeer 2020): active = silu(gate) up, with gate and up side by side in
+// hidden [rows, 2 n]; active [rows, n].
+void silu_gate(const float* hidden, int64_t rows, int64_t n, float* active);
+
+// From d(active) [rows, n] to d(hidden) [rows, 2 n].
+void silu_gate_backward(const float* hidden, const float* dactive, int64_t rows, int64_t n, float* dhidden);
+
+// x *= factor
+void scale_row(float* x, int64_t n, float factor);
 
 // x[i] = exp(scale * x[i] - offset) over a row; returns the sum.
 float exp_row(float* x, int64_t n, float scale, float offset);

@@ -42,7 +42,7 @@ const char* linear_path() { return have_onednn() ? "onednn" : "blas"; }
 
 Linear::Linear(const at::Tensor& weight, const at::Tensor& bias) : bias_(bias) {
   const auto weight_bytes = static_cast<int64_t>(weight.nbytes());
-  bytes_ = static_cast<int64_t>(bias.nbytes()) + weight_bytes;
+  bytes_ = (bias.defined() ? static_cast<int64_t>(bias.nbytes()) : 0) + weight_bytes;
   if (!have_onednn()) {
     weight_ = weight;
     return;
@@ -52,8 +52,17 @@ Linear::Linear(const at::Tensor& weight, const at::Tensor& bias) : bias_(bias) {
   bytes_ += weight_bytes;
 }
 
+Linear Linear::shared(const at::Tensor& weight) {
+  Linear linear;
+  linear.weight_ = weight;
+  return linear;
+}
+
 at::Tensor Linear::forward(const at::Tensor& x) const {
-  return weight_.defined() ? at::addmm(bias_, x, weight_.t()) : multiply(x, packed_, bias_);
+  if (!weight_.defined()) {
+    return multiply(x, packed_, bias_.defined() ? std::optional(bias_) : std::nullopt);
+  }
+  return bias_.defined() ? at::addmm(bias_, x, weight_.t()) : x.mm(weight_.t());
 }
 
 at::Tensor Linear::input_gradient(const at::Tensor& dy) const {

@@ -16,13 +16,17 @@ const char* linear_path();
 class Linear {
  public:
   Linear() = default;
+  // An undefined bias means none.
   Linear(const at::Tensor& weight, const at::Tensor& bias);
+  // Without bias, and reading `weight` as it is: for weights that something else reads too.
+  static Linear shared(const at::Tensor& weight);
 
   // x [rows, inputs] -> [rows, outputs]; x may have any row stride.
   at::Tensor forward(const at::Tensor& x) const;
   // dy [rows, outputs] -> dx = dy W [rows, inputs].
   at::Tensor input_gradient(const at::Tensor& dy) const;
 
+  // Bytes that are held for this module alone.
   int64_t bytes() const { return bytes_; }
 
  private:

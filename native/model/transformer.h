@@ -5,87 +5,61 @@
 
 #include <ATen/ATen.h>
 
-#include <array>
-#include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "lora/lora.h"
-#include "model/attention.h"
-#include "model/batch.h"
+#include "model/attention_block.h"
+#include "model/mlp_block.h"
+#include "model/pass_context.h"
 
 namespace fltac {
-
-struct PassOptions {
-  bool dropout = false;    // the backbone's and LoRA's
-  bool gradients = false;  // keep what backward needs
-  uint32_t step = 0;       // names the dropout masks, with each job's stream
-};
 
 class Pass {
  public:
   // The bank and the batch must outlive the pass.
   Pass(const AdapterBank& bank, const PackedBatch& batch, PassOptions options);
 
-  // Logits [sequences, num_labels] float32.
+  const PassContext& context() const { return context_; }
+  // What the head reads: the batch's outputs after the last norm, [outputs, hidden] float32.
   at::Tensor forward();
-  // From d(loss)/d(logits), as forward's shape, to every adapter gradient. Once, after a forward with
+  // From d(loss)/d(features), as forward's result, to every gradient of LoRA. Once, after a forward with
   // gradients.
-  void backward(const at::Tensor& dlogits, GradientSink& sink);
+  void backward(const at::Tensor& dfeatures, GradientSink& sink);
 
  private:
-  // What a layer's backward reads. Rows are tokens, but for the last layer's query side: there, sequences.
-  struct LayerTape {
-    at::Tensor input, query_input;  // [rows, hidden]
-    at::Tensor q, kv;               // q [rows, hidden] view or own; kv [tokens, 2 hidden] view or own
-    at::Tensor context, log_sum;    // attention's result and its rows' log-sum-exp
-    at::Tensor attention_normed, attention_rstd, attention_output;
-    at::Tensor mlp_hidden, mlp_active;  // before and after the activation
-    at::Tensor mlp_normed, mlp_rstd;
-    std::array<at::Tensor, kRoles.size()> z;  // LoRA's inner product by role
+  // What goes from block to block, in values or in gradients: what the next block reads, and the residual it
+  // adds to. With norms after the sum both are one: then values are the same tensor, and gradients are summed
+  // in `normed`, `residual` being undefined.
+  struct Stream {
+    at::Tensor normed, residual;  // [rows, hidden]
   };
 
-  at::Tensor embed();
-  at::Tensor forward_layer(int64_t layer, const at::Tensor& input);
-  at::Tensor forward_attention(int64_t layer, LayerTape& tape);
-  at::Tensor forward_mlp(int64_t layer, const at::Tensor& input, LayerTape& tape);
-  at::Tensor add_norm(int64_t layer, uint32_t site, const Norm& norm, const at::Tensor& x,
-                      const at::Tensor& residual, at::Tensor& normed, at::Tensor& rstd) const;
-  void add_lora(int64_t layer, Role role, const RowSpace& space, const at::Tensor& x, const at::Tensor& y,
-                LayerTape& tape);
+  // A block's end: dropout, residual sum, and the norm that follows.
+  struct Join {
+    uint32_t site;
+    double dropout;
+    int64_t norm;             // its place in Backbone::norms
+    at::Tensor normed, rstd;  // what backward reads
+  };
 
-  at::Tensor backward_head(const at::Tensor& dlogits, GradientSink& sink);
-  // Takes the gradient of a layer's output and returns that of its input; undefined at the lowest adapted
-  // layer.
-  at::Tensor backward_layer(int64_t layer, const at::Tensor& doutput, GradientSink& sink);
-  at::Tensor backward_mlp(int64_t layer, const at::Tensor& doutput, LayerTape& tape, GradientSink& sink);
-  at::Tensor backward_attention(int64_t layer, const at::Tensor& doutput, LayerTape& tape,
-                                GradientSink& sink);
-  void norm_backward(int64_t layer, uint32_t site, const Norm& norm, const at::Tensor& doutput,
-                     const at::Tensor& normed, const at::Tensor& rstd, at::Tensor& dresidual,
-                     at::Tensor& dx) const;
-  void take_lora(int64_t layer, Role role, const RowSpace& space, const at::Tensor& x, const at::Tensor& dy,
-                 const at::Tensor& dx, LayerTape& tape, GradientSink& sink);
+  struct Layer {
+    Layer(const PassContext& pass, int64_t index);
+    LayerLora lora;
+    AttentionBlock attention;
+    MlpBlock mlp;
+    Join attention_end, mlp_end;
+  };
 
-  bool is_last(int64_t layer) const { return layer == architecture_.layers - 1; }
-  bool keeps_tape(int64_t layer) const { return options_.gradients && layer >= first_adapted_; }
-  // The last layer computes only the class tokens' query, output and MLP: nothing else reaches the loss.
-  const RowSpace& query_space(int64_t layer) const {
-    return is_last(layer) ? batch_.sequences : batch_.tokens;
-  }
-  AttentionShape shape(int64_t layer) const;
-  kernels::DropoutPlan plan(double rate, uint32_t site, const RowSpace& space) const;
-  kernels::DropoutPlan lora_plan(int64_t layer, Role role, const RowSpace& space) const;
+  bool is_post() const { return context_.architecture.family->norm_place == NormPlace::Post; }
+  Stream begin() const;
+  Stream forward_layer(int64_t index, const Stream& input);
+  Stream backward_layer(int64_t index, const Stream& doutput, GradientSink& sink);
+  Stream join(int64_t layer, Join& end, const at::Tensor& x, const at::Tensor& residual) const;
+  // From the gradient of a join's result to that of its residual, and of the block's result: dx.
+  at::Tensor join_backward(int64_t layer, const Join& end, const Stream& doutput, at::Tensor& dx) const;
 
-  const AdapterBank& bank_;
-  const PackedBatch& batch_;
-  PassOptions options_;
-  const Backbone& backbone_;
-  const Architecture& architecture_;
-  int64_t first_adapted_;               // below it nothing is trained and no gradient is needed
-  std::vector<int64_t> query_offsets_;  // of the last layer: one row a sequence
-  std::vector<LayerTape> tapes_;
-  at::Tensor pooled_;    // tanh output [sequences, hidden]
-  at::Tensor features_;  // what the head reads
+  PassContext context_;
+  std::vector<std::unique_ptr<Layer>> layers_;  // those that backward needs
 };
 
 }  // namespace fltac

@@ -1,12 +1,13 @@
 #include "train/train.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <string>
 
 #include "core/error.h"
+#include "model/head.h"
 #include "model/transformer.h"
-#include "train/loss.h"
 
 namespace fltac {
 namespace {
@@ -54,30 +55,35 @@ class StoreSink : public GradientSink {
   std::vector<float>& out_;
 };
 
-// Mean loss of each job of a batch; fills dlogits with the gradient of their sum.
-std::vector<double> job_losses(const PackedBatch& batch, const at::Tensor& logits,
-                               const at::Tensor& dlogits) {
-  const int64_t classes = logits.size(1);
-  std::vector<double> losses;
-  for (const JobRows& job : batch.sequences.jobs) {
-    losses.push_back(cross_entropy(logits.const_data_ptr<float>() + job.begin * classes,
-                                   batch.labels.data() + job.begin, job.end - job.begin, classes,
-                                   dlogits.mutable_data_ptr<float>() + job.begin * classes));
+// Runs a batch forward and backward; returns the mean loss of each of its jobs before the sink has changed
+// anything.
+std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, bool dropout, int64_t step,
+                             GradientSink& sink) {
+  Pass pass(bank, batch, {dropout, true, static_cast<uint32_t>(step)});
+  const auto head = Head::of(pass.context());
+  const std::vector<double> losses = head->losses(pass.forward(), nullptr);
+  std::vector<double> means;
+  for (const JobRows& job : batch.outputs.jobs) {
+    const double sum = std::accumulate(losses.begin() + job.begin, losses.begin() + job.end, 0.0);
+    means.push_back(sum / static_cast<double>(job.end - job.begin));
   }
-  return losses;
+  pass.backward(head->backward(sink), sink);
+  return means;
 }
 
 void check_job(const AdapterBank& bank, const TrainJob& job, const std::string& what) {
+  const Architecture& architecture = bank.backbone().architecture();
   bank.row(job.bank_row);
-  check_sequences(job.sequences, bank.backbone().architecture(), bank.spec().num_labels, what);
+  check_examples(job.examples, architecture, bank.spec().num_labels, what);
   if (job.batches.size() < 2)
     fail(ErrorCode::Shape, what, ": batches needs two or more entries, found ", job.batches.size());
+  const int64_t examples = count(job.examples);
   for (size_t s = 0; s + 1 < job.batches.size(); ++s) {
-    if (job.batches[s] < 0 || job.batches[s + 1] <= job.batches[s] ||
-        job.batches[s + 1] > job.sequences.count()) {
-      fail(ErrorCode::Shape, what, ": batch ", s, " is sequences ", job.batches[s], " up to ",
-           job.batches[s + 1], " of ", job.sequences.count());
+    const int64_t begin = job.batches[s], end = job.batches[s + 1];
+    if (begin < 0 || end <= begin || end > examples) {
+      fail(ErrorCode::Shape, what, ": batch ", s, " is examples ", begin, " up to ", end, " of ", examples);
     }
+    check_targets(job.examples, architecture, begin, end, what + ", batch " + std::to_string(s));
   }
 }
 
@@ -94,9 +100,10 @@ void check_jobs(const AdapterBank& bank, std::span<const TrainJob> jobs, const T
   }
 }
 
-void add_step(PackedBatch& batch, const TrainJob& job, int64_t step) {
+void add_step(const AdapterBank& bank, PackedBatch& batch, const TrainJob& job, int64_t step) {
   const auto s = static_cast<size_t>(step);
-  batch.add_job(job.bank_row, job.stream, job.sequences, job.batches[s], job.batches[s + 1]);
+  batch.add_job(job.bank_row, job.stream, job.examples, job.batches[s], job.batches[s + 1],
+                bank.backbone().architecture());
 }
 
 // Runs one cohort; after_step hears how many optimiser steps a pass did.
@@ -111,27 +118,19 @@ void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const Train
     std::vector<int64_t> bank_rows;
     for (size_t j = 0; j < jobs.size(); ++j) {
       if (step >= jobs[j].steps()) continue;
-      add_step(batch, jobs[j], step);
+      add_step(bank, batch, jobs[j], step);
       members.push_back(j);
       bank_rows.push_back(jobs[j].bank_row);
     }
-    Pass pass(bank, batch, {options.dropout, true, static_cast<uint32_t>(step)});
-    const at::Tensor logits = pass.forward();
-    const at::Tensor dlogits = at::empty_like(logits);
-    const std::vector<double> now = job_losses(batch, logits, dlogits);
-    for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
     const auto done = static_cast<int64_t>(members.size());
-    sink.begin(std::move(members), std::move(bank_rows), step + 1);
-    pass.backward(dlogits, sink);
+    sink.begin(members, std::move(bank_rows), step + 1);
+    const std::vector<double> now = run_step(bank, batch, options.dropout, step, sink);
+    for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
     after_step(done);
   }
 }
 
 }  // namespace
-
-void Control::check() const {
-  if (cancelled()) fail(ErrorCode::Aborted, "stopped on request");
-}
 
 std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs,
                                        const TrainOptions& options, const Control& control) {
@@ -155,47 +154,11 @@ std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJ
 Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout) {
   check_job(bank, job, "gradient job");
   PackedBatch batch;
-  add_step(batch, job, 0);
-  Pass pass(bank, batch, {dropout, true, 0});
-  const at::Tensor logits = pass.forward();
-  const at::Tensor dlogits = at::empty_like(logits);
-  Gradient result{job_losses(batch, logits, dlogits).front(),
-                  std::vector<float>(static_cast<size_t>(bank.layout().size))};
+  add_step(bank, batch, job, 0);
+  Gradient result{0.0, std::vector<float>(static_cast<size_t>(bank.layout().size))};
   StoreSink sink(result.values);
-  pass.backward(dlogits, sink);
+  result.loss = run_step(bank, batch, dropout, 0, sink).front();
   return result;
-}
-
-std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs,
-                                 int64_t batch_size, const Control& control) {
-  if (batch_size < 1) fail(ErrorCode::Usage, "batchSize must be 1 or more, found ", batch_size);
-  int64_t total = 0, done = 0;
-  for (size_t j = 0; j < jobs.size(); ++j) {
-    bank.row(jobs[j].bank_row);
-    check_sequences(jobs[j].sequences, bank.backbone().architecture(), bank.spec().num_labels,
-                    "evaluation job " + std::to_string(j));
-    total += jobs[j].sequences.count();
-  }
-  std::vector<Evaluation> results;
-  for (const EvaluateJob& job : jobs) {
-    Evaluation result;
-    const int64_t n = job.sequences.count();
-    for (int64_t begin = 0; begin < n; begin += batch_size) {
-      control.check();
-      const int64_t end = std::min(n, begin + batch_size);
-      PackedBatch batch;
-      batch.add_job(job.bank_row, 0, job.sequences, begin, end);
-      const at::Tensor logits = Pass(bank, batch, {}).forward();
-      const float* values = logits.const_data_ptr<float>();
-      result.loss += cross_entropy(values, batch.labels.data(), end - begin, logits.size(1), nullptr) *
-                     static_cast<double>(end - begin) / static_cast<double>(n);
-      result.logits.insert(result.logits.end(), values, values + logits.numel());
-      done += end - begin;
-      control.progress(done, total);
-    }
-    results.push_back(std::move(result));
-  }
-  return results;
 }
 
 }  // namespace fltac

@@ -15,6 +15,7 @@ import type {
   EvaluateResult,
   KmeansOptions,
   KmeansResult,
+  PackedImages,
   TrainJob,
   TrainOptions,
   TrainResult,
@@ -186,6 +187,17 @@ export async function kmeans(
     return callNative((addon, hooks) => addon.kmeans(data.handle, { ...settings, rows, ...hooks }), { signal });
   }
   return callNative((addon, hooks) => addon.kmeans(data, { ...settings, ...hooks }), { signal });
+}
+
+/**
+ * Pixel values [images, 3, height, width] as transformers' image processors make them with Pillow, which training and
+ * evaluation make batch by batch. @throws USAGE for settings without sense, SHAPE where sizes do not cover the pixels
+ */
+export async function preprocessImages(
+  images: Omit<PackedImages, 'labels'>,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<Float32Array> {
+  return callNative((addon, hooks) => addon.preprocessImages(images, hooks), options);
 }
 
 /** Reads a model's config.json text through the architecture table; needs no weights. `name` names it in errors. */

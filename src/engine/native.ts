@@ -8,7 +8,7 @@ import type {
   ArchiveValue,
   BackboneInfo,
 } from './types.js';
-import type { EvaluateJob, EvaluateResult, KmeansResult, TrainJob } from './types.js';
+import type { EvaluateJob, EvaluateResult, KmeansResult, PackedImages, TrainJob } from './types.js';
 
 declare const handle: unique symbol;
 /** An opaque native object; every use is checked on the native side. */
@@ -66,6 +66,7 @@ export interface NativeModule {
   gradient(bank: Handle<'bank'>, job: TrainJob, dropout: boolean): Promise<{ loss: number; gradient: Float32Array }>;
   evaluate(bank: Handle<'bank'>, jobs: readonly EvaluateJob[], options: object): Promise<EvaluateResult[]>;
   kmeans(data: Handle<'bank'> | Float32Array, options: object): Promise<KmeansResult>;
+  preprocessImages(images: Omit<PackedImages, 'labels'>, hooks: Hooks): Promise<Float32Array>;
   readArchive(path: string): Promise<ArchiveValue>;
   writeArchive(path: string, value: ArchiveValue): Promise<void>;
   readSafetensors(path: string): Promise<Map<string, ArchiveTensor>>;

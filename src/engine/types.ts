@@ -93,6 +93,8 @@ export interface ImagePreprocess {
   /** size that images are brought to */
   height: number;
   width: number;
+  /** where given, images are resized to this, and the centre of height x width is kept */
+  resize?: { readonly height: number; readonly width: number };
   /** Pillow's filter; the result is rounded to 8 bits, as Pillow's is */
   resample: 'bilinear' | 'bicubic';
   /** value = (byte x rescaleFactor - mean) / std, by channel */
@@ -157,12 +159,14 @@ export interface EvaluateJob<E extends Examples = Examples> {
 export interface EvaluateOptions {
   /** most examples in one pass */
   batchSize?: number;
+  /** true gives a language model's logits at every target too: [targets, vocabSize] values, for small vocabularies */
+  targetLogits?: boolean;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal | undefined;
 }
 
 export interface EvaluateResult {
-  /** [examples, numLabels] row-major; empty for a language model */
+  /** [examples, numLabels] row-major; for a language model empty, or with targetLogits [targets, vocabSize] */
   logits: Float32Array;
   /** mean cross-entropy over the targets of all examples */
   loss: number;

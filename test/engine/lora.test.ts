@@ -1,17 +1,25 @@
 import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
-import { loraReferenceTests } from '../support/lora-reference.js';
+import { bertSpec, loraReferenceTests } from '../support/lora-reference.js';
 import { describeWithShared, sharedPath } from '../support/shared.js';
 
 const fixtures = fileURLToPath(new URL('../fixtures/', import.meta.url));
 
 describe('LoRA on a small BERT of our own equals transformers and PEFT', () => {
-  loraReferenceTests(`${fixtures}small-bert`, `${fixtures}lora_small_bert`, 3);
+  loraReferenceTests(`${fixtures}small-bert`, `${fixtures}lora_small_bert`, bertSpec(3));
 });
 
-describeWithShared('LoRA on tiny-bert equals the golden values', () => {
-  const model = sharedPath('hub/models/fltac-test/tiny-bert');
-  describe('rank 4', () => loraReferenceTests(model, sharedPath('golden/lora_bert'), 4));
-  describe('rank 1', () => loraReferenceTests(model, sharedPath('golden/lora_bert_r1'), 1));
-  describe('rank 16', () => loraReferenceTests(model, sharedPath('golden/lora_bert_r16'), 16));
+describeWithShared('LoRA equals the golden values on', () => {
+  const model = (name: string) => sharedPath(`hub/models/fltac-test/${name}`);
+  const golden = (name: string) => sharedPath(`golden/${name}`);
+  const llama = { rank: 8, targetModules: ['q_proj', 'v_proj'], numLabels: 2, trainHead: false };
+
+  describe('tiny-bert, rank 4', () => loraReferenceTests(model('tiny-bert'), golden('lora_bert'), bertSpec(4)));
+  describe('tiny-bert, rank 1', () => loraReferenceTests(model('tiny-bert'), golden('lora_bert_r1'), bertSpec(1)));
+  describe('tiny-bert, rank 16', () => loraReferenceTests(model('tiny-bert'), golden('lora_bert_r16'), bertSpec(16)));
+  describe('tiny-vit', () =>
+    loraReferenceTests(model('tiny-vit'), golden('lora_vit'), { ...bertSpec(4), numLabels: 10 }));
+  describe('tiny-llama', () => loraReferenceTests(model('tiny-llama'), golden('lora_llama'), llama));
+  describe('tiny-llama-gqa, grouped queries, bfloat16 shards', () =>
+    loraReferenceTests(model('tiny-llama-gqa'), golden('lora_llama_gqa'), llama));
 });

@@ -10,6 +10,11 @@ export function dataFixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/data/${name}`, import.meta.url));
 }
 
+/** Absolute path of a file below test/fixtures/images/. */
+export function imageFixture(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/images/${name}`, import.meta.url));
+}
+
 /** A new empty folder, removed when the running test ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'fltac-test-'));

@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 
 export interface Tensor {
   shape: number[];
-  data: Float32Array | Float64Array | BigInt64Array;
+  data: Float32Array | Float64Array | BigInt64Array | Uint8Array;
 }
 
-const arrays = { F32: Float32Array, F64: Float64Array, I64: BigInt64Array } as const;
+const arrays = { F32: Float32Array, F64: Float64Array, I64: BigInt64Array, U8: Uint8Array } as const;
 
 /** A plain reader for reference files, independent of the native one that is tested. */
 export function readReference(path: string): Map<string, Tensor> {
@@ -23,6 +23,13 @@ export function readReference(path: string): Map<string, Tensor> {
     tensors.set(name, { shape: entry.shape, data: new arrays[entry.dtype](copy.buffer) });
   }
   return tensors;
+}
+
+/** A uint8 tensor. */
+export function bytes(tensors: Map<string, Tensor>, name: string): { shape: number[]; data: Uint8Array } {
+  const tensor = tensors.get(name);
+  if (!(tensor?.data instanceof Uint8Array)) throw new Error(`the reference file has no bytes ${name}`);
+  return { shape: tensor.shape, data: tensor.data };
 }
 
 /** A tensor's values as numbers. */

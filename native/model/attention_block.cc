@@ -1,0 +1,101 @@
+#include "model/attention_block.h"
+
+namespace fltac {
+namespace {
+
+HeadRows rows_of(const at::Tensor& t) { return {data(t), t.stride(0)}; }
+
+}  // namespace
+
+AttentionBlock::AttentionBlock(const PassContext& pass, int64_t layer, LayerLora& lora)
+    : pass_(pass),
+      architecture_(pass.architecture),
+      weights_(pass.backbone.layers[static_cast<size_t>(layer)]),
+      lora_(lora),
+      layer_(layer) {}
+
+AttentionShape AttentionBlock::shape() const {
+  const Architecture& a = architecture_;
+  const bool causal = a.family->output == Output::NextToken;
+  return {a.heads,
+          a.kv_heads,
+          a.head_dim,
+          pass_.sequence_rows(layer_),
+          causal ? pass_.query_positions(layer_).data() : nullptr,
+          a.window_of(layer_)};
+}
+
+kernels::DropoutPlan AttentionBlock::dropout() const {
+  return pass_.layer_plan(architecture_.attention_dropout, layer_, kAttention, pass_.batch.sequences);
+}
+
+void AttentionBlock::project(const at::Tensor& input, const at::Tensor& query_input) {
+  const int64_t q = architecture_.query_width(), kv = architecture_.kv_width();
+  if (pass_.is_last(layer_)) {
+    // Few rows ask; every token is still a key and a value.
+    q_ = weights_.query.forward(query_input);
+    kv_ = weights_.key_value.forward(input);
+  } else {
+    const at::Tensor qkv = weights_.qkv.forward(input);
+    q_ = qkv.narrow(1, 0, q);
+    kv_ = qkv.narrow(1, q, 2 * kv);
+  }
+  lora_.add(Role::Query, pass_.query_space(layer_), query_input, q_);
+  lora_.add(Role::Key, pass_.batch.tokens, input, key(kv_));
+  lora_.add(Role::Value, pass_.batch.tokens, input, value(kv_));
+  turn(q_, key(kv_), true);
+}
+
+void AttentionBlock::turn(const at::Tensor& q, const at::Tensor& k, bool forwards) const {
+  if (!pass_.rotary) return;
+  pass_.rotary->turn(data(q), q.stride(0), architecture_.heads, pass_.query_positions(layer_), forwards);
+  pass_.rotary->turn(data(k), k.stride(0), architecture_.kv_heads, pass_.batch.positions, forwards);
+}
+
+at::Tensor AttentionBlock::forward(const at::Tensor& input, const at::Tensor& query_input) {
+  const RowSpace& queries = pass_.query_space(layer_);
+  input_ = input;
+  query_input_ = query_input;
+  project(input, query_input);
+  context_ = buffer(queries.rows(), architecture_.query_width());
+  if (pass_.keeps_tape(layer_)) log_sum_ = buffer(queries.rows(), architecture_.heads);
+  attention_forward(shape(), dropout(), rows_of(q_), rows_of(key(kv_)), rows_of(value(kv_)),
+                    rows_of(context_), log_sum_.defined() ? data(log_sum_) : nullptr);
+  const at::Tensor out = weights_.attention_out.forward(context_);
+  lora_.add(Role::AttentionOut, queries, context_, out);
+  return out;
+}
+
+at::Tensor AttentionBlock::backward(const at::Tensor& dout, const at::Tensor& residual, GradientSink& sink) {
+  const RowSpace& queries = pass_.query_space(layer_);
+  const RowSpace& tokens = pass_.batch.tokens;
+  const int64_t q = architecture_.query_width(), kv = architecture_.kv_width();
+  const at::Tensor dcontext = weights_.attention_out.input_gradient(dout);
+  lora_.take(Role::AttentionOut, queries, context_, dout, dcontext, sink);
+
+  // As in forward: one buffer for all three where every token asks, so that the input gradient is one
+  // product.
+  const bool last = pass_.is_last(layer_);
+  const at::Tensor dqkv = last ? at::Tensor() : buffer(tokens.rows(), q + 2 * kv);
+  const at::Tensor dq = last ? buffer(queries.rows(), q) : dqkv.narrow(1, 0, q);
+  const at::Tensor dkv = last ? buffer(tokens.rows(), 2 * kv) : dqkv.narrow(1, q, 2 * kv);
+  attention_backward(shape(), dropout(), rows_of(q_), rows_of(key(kv_)), rows_of(value(kv_)),
+                     rows_of(context_), rows_of(dcontext), const_data(log_sum_), rows_of(dq),
+                     rows_of(key(dkv)), rows_of(value(dkv)));
+  turn(dq, key(dkv), false);
+
+  const bool needs_input = layer_ > pass_.first_adapted;
+  at::Tensor dquery_input, dinput;
+  if (needs_input) {
+    const at::Tensor product = last ? weights_.query.input_gradient(dq) : weights_.qkv.input_gradient(dqkv);
+    dquery_input = residual.defined() ? residual.add_(product) : product;
+    dinput = last ? weights_.key_value.input_gradient(dkv) : dquery_input;
+  }
+  lora_.take(Role::Query, queries, query_input_, dq, dquery_input, sink);
+  lora_.take(Role::Key, tokens, input_, key(dkv), dinput, sink);
+  lora_.take(Role::Value, tokens, input_, value(dkv), dinput, sink);
+  if (needs_input && last) dinput.index_add_(0, pass_.output_index(), dquery_input);
+  return dinput;
+}
+
+}  // namespace fltac

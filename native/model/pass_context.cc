@@ -1,0 +1,79 @@
+#include "model/pass_context.h"
+
+namespace fltac {
+namespace {
+
+uint32_t layer_site(int64_t layer) { return 16 * (static_cast<uint32_t>(layer) + 1); }
+
+int64_t lowest_adapted(const AdapterBank& bank) {
+  const Architecture& a = bank.backbone().architecture();
+  for (int64_t layer = 0; layer < a.layers; ++layer) {
+    for (const Role role : kRoles) {
+      if (bank.layout().slot(layer, role)) return layer;
+    }
+  }
+  return a.layers;
+}
+
+}  // namespace
+
+PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed, PassOptions settings)
+    : bank(adapters),
+      batch(packed),
+      options(settings),
+      backbone(bank.backbone()),
+      architecture(backbone.architecture()),
+      first_adapted(lowest_adapted(bank)) {
+  for (size_t s = 0; s < static_cast<size_t>(batch.sequence_count()); ++s) {
+    const int64_t first = batch.offsets[s], tokens = batch.offsets[s + 1] - first;
+    const int64_t output = batch.output_offsets[s], outputs = batch.output_offsets[s + 1] - output;
+    rows_.push_back({first, tokens, first, tokens});
+    last_rows_.push_back({output, outputs, first, tokens});
+  }
+  if (architecture.family->positions != Positions::Rotary) return;
+  rotary.emplace(architecture, batch.positions);
+  for (const int64_t row : batch.output_rows) {
+    output_positions_.push_back(batch.positions[static_cast<size_t>(row)]);
+  }
+}
+
+at::Tensor PassContext::output_index() const {
+  return at::from_blob(const_cast<int64_t*>(batch.output_rows.data()), {batch.output_count()}, at::kLong);
+}
+
+std::span<const int32_t> PassContext::query_positions(int64_t layer) const {
+  return is_last(layer) ? output_positions_ : batch.positions;
+}
+
+kernels::DropoutPlan PassContext::plan(double rate, uint32_t site, const RowSpace& space) const {
+  return {Dropout(options.dropout ? rate : 0.0), options.step, site, space.keys.data()};
+}
+
+kernels::DropoutPlan PassContext::layer_plan(double rate, int64_t layer, uint32_t site,
+                                             const RowSpace& space) const {
+  return plan(rate, layer_site(layer) + site, space);
+}
+
+void LayerLora::add(Role role, const RowSpace& space, const at::Tensor& x, const at::Tensor& y) {
+  const auto& slot = pass_.bank.layout().slot(layer_, role);
+  if (!slot) return;
+  at::Tensor& z = z_[static_cast<size_t>(role)];
+  z = buffer(space.rows(), pass_.bank.spec().rank);
+  const LoraProduct product{pass_.bank, space, *slot, x.size(1), y.size(1), plan(role, space)};
+  lora_forward(product, const_data(x), data(y), y.stride(0), data(z));
+}
+
+void LayerLora::take(Role role, const RowSpace& space, const at::Tensor& x, const at::Tensor& dy,
+                     const at::Tensor& dx, GradientSink& sink) const {
+  const auto& slot = pass_.bank.layout().slot(layer_, role);
+  if (!slot) return;
+  const LoraProduct product{pass_.bank, space, *slot, x.size(1), dy.size(1), plan(role, space)};
+  lora_backward(product, const_data(x), const_data(dy), dy.stride(0),
+                const_data(z_[static_cast<size_t>(role)]), dx.defined() ? data(dx) : nullptr, sink);
+}
+
+kernels::DropoutPlan LayerLora::plan(Role role, const RowSpace& space) const {
+  return pass_.layer_plan(pass_.bank.spec().dropout, layer_, kLora + static_cast<uint32_t>(role), space);
+}
+
+}  // namespace fltac
