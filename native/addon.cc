@@ -9,7 +9,7 @@
 namespace {
 
 // Raised with every change of the exports; src/engine/load.ts refuses another number.
-constexpr int kAbiVersion = 2;
+constexpr int kAbiVersion = 3;
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value entry(const Napi::CallbackInfo& info) {
@@ -44,6 +44,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("train", entry<train>);
   add("gradient", entry<gradient>);
   add("evaluate", entry<evaluate>);
+  add("generate", entry<generate>);
   add("kmeans", entry<kmeans>);
   add("preprocessImages", entry<preprocess_images>);
   add("readArchive", entry<read_archive>);

@@ -1,4 +1,4 @@
-// Exports that run the model: load, train, gradient, evaluate.
+// Exports that run the model: load, train, gradient, evaluate, generate.
 #include <algorithm>
 
 #include "bindings/async.h"
@@ -7,6 +7,7 @@
 #include "bindings/values.h"
 #include "model/backbone.h"
 #include "train/evaluate.h"
+#include "train/generate.h"
 #include "train/train.h"
 
 namespace fltac::bindings {
@@ -39,6 +40,26 @@ OwnedEvaluateJob read_evaluate_job(const Napi::Value& value) {
   return {as_integer(object.Get("row"), "job.row"), read_examples(object.Get("examples"), "job.examples")};
 }
 
+struct OwnedGenerateJob {
+  int64_t bank_row;
+  std::vector<int32_t> ids, offsets;
+  std::vector<uint64_t> streams;
+
+  GenerateJob view() const { return {bank_row, {ids, offsets, {}, {}}, streams}; }
+};
+
+OwnedGenerateJob read_generate_job(const Napi::Value& value) {
+  const Napi::Object object = as_object(value, "a generation job");
+  const Napi::Object prompts = as_object(object.Get("prompts"), "job.prompts");
+  OwnedGenerateJob job{as_integer(object.Get("row"), "job.row"),
+                       copy_int32(prompts.Get("ids"), "job.prompts.ids"),
+                       copy_int32(prompts.Get("offsets"), "job.prompts.offsets"),
+                       {}};
+  const Napi::Value streams = object.Get("streams");
+  if (!streams.IsUndefined()) job.streams = copy_uint64(streams, "job.streams");
+  return job;
+}
+
 template <typename Owned>
 std::vector<Owned> read_jobs(const Napi::Value& value, Owned (*read)(const Napi::Value&)) {
   const Napi::Array array = as_array(value, "jobs");
@@ -65,6 +86,31 @@ TrainOptions read_train_options(const Napi::Object& object) {
   options.dropout = boolean_or(object, "dropout", true);
   options.cohort = integer_or(object, "cohort", 1);
   return options;
+}
+
+GenerateOptions read_generate_options(const Napi::Object& object) {
+  GenerateOptions options;
+  options.max_new_tokens = as_integer(object.Get("maxNewTokens"), "maxNewTokens");
+  const Napi::Array ends = as_array(object.Get("eosIds"), "eosIds");
+  for (uint32_t i = 0; i < ends.Length(); ++i) {
+    const int64_t id = as_integer(ends.Get(i), "an eosId");
+    if (id != static_cast<int32_t>(id)) fail(ErrorCode::Usage, "an eosId is a token id, found ", id);
+    options.end_ids.push_back(static_cast<int32_t>(id));
+  }
+  options.sampling.temperature = number_or(object, "temperature", options.sampling.temperature);
+  options.sampling.top_p = number_or(object, "topP", options.sampling.top_p);
+  options.batch_size = integer_or(object, "batchSize", options.batch_size);
+  return options;
+}
+
+Napi::Object generation_to_js(Napi::Env env, const Generation& generation) {
+  const Napi::Object result = Napi::Object::New(env);
+  result.Set("ids", ints_to_js(env, generation.ids));
+  result.Set("offsets", ints_to_js(env, generation.offsets));
+  Napi::Uint8Array finished = Napi::Uint8Array::New(env, generation.finished.size());
+  std::copy(generation.finished.begin(), generation.finished.end(), finished.Data());
+  result.Set("finished", finished);
+  return result;
 }
 
 }  // namespace
@@ -147,6 +193,27 @@ Napi::Value evaluate(const Napi::CallbackInfo& info) {
           result.Set("exampleLosses", doubles_to_js(env, results[j].example_losses));
           result.Set("exampleTargets", ints_to_js(env, results[j].example_targets));
           array.Set(static_cast<uint32_t>(j), result);
+        }
+        return array;
+      });
+}
+
+// (bank, GenerateJob[], GenerateOptions & hooks) => Promise<GenerateResult[]>
+Napi::Value generate(const Napi::CallbackInfo& info) {
+  using Result = std::vector<Generation>;
+  const BankLease bank(info[0], "bank");
+  const auto jobs =
+      std::make_shared<const std::vector<OwnedGenerateJob>>(read_jobs(info[1], read_generate_job));
+  const GenerateOptions options = read_generate_options(as_object(info[2], "options"));
+  return run_async<Result>(
+      info.Env(), Hooks(info.Env(), info[2]),
+      [bank, jobs, options](const Control& control) {
+        return fltac::generate(*bank, views(*jobs), options, control);
+      },
+      [](Napi::Env env, Result& results) -> Napi::Value {
+        const Napi::Array array = Napi::Array::New(env, results.size());
+        for (size_t j = 0; j < results.size(); ++j) {
+          array.Set(static_cast<uint32_t>(j), generation_to_js(env, results[j]));
         }
         return array;
       });

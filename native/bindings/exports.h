@@ -22,6 +22,7 @@ Napi::Value load_backbone(const Napi::CallbackInfo& info);
 Napi::Value train(const Napi::CallbackInfo& info);
 Napi::Value gradient(const Napi::CallbackInfo& info);
 Napi::Value evaluate(const Napi::CallbackInfo& info);
+Napi::Value generate(const Napi::CallbackInfo& info);
 
 // bank.cc
 Napi::Value create_bank(const Napi::CallbackInfo& info);

@@ -130,6 +130,11 @@ std::vector<int32_t> copy_int32(const Napi::Value& value, const std::string& wha
   return copy_of<int32_t>(as_int32(value, what));
 }
 
+std::vector<uint64_t> copy_uint64(const Napi::Value& value, const std::string& what) {
+  return copy_of<uint64_t>(
+      typed<Napi::BigUint64Array>(value, napi_biguint64_array, "a BigUint64Array", what));
+}
+
 int64_t integer_or(const Napi::Object& object, const char* name, int64_t otherwise) {
   const Napi::Value value = object.Get(name);
   return value.IsUndefined() ? otherwise : as_integer(value, name);

@@ -29,6 +29,7 @@ Napi::Float32Array as_float32(const Napi::Value& value, const std::string& what)
 Napi::Float64Array as_float64(const Napi::Value& value, const std::string& what);
 
 std::vector<int32_t> copy_int32(const Napi::Value& value, const std::string& what);
+std::vector<uint64_t> copy_uint64(const Napi::Value& value, const std::string& what);
 
 // `name` of an object, or `otherwise` where it is undefined.
 int64_t integer_or(const Napi::Object& object, const char* name, int64_t otherwise);

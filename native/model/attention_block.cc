@@ -57,10 +57,15 @@ at::Tensor AttentionBlock::forward(const at::Tensor& input, const at::Tensor& qu
   input_ = input;
   query_input_ = query_input;
   project(input, query_input);
+  at::Tensor kv = kv_;
+  if (KeyValueCache* cache = pass_.options.cache) {
+    cache->store(layer_, kv_, pass_.batch.offsets, pass_.batch.places);
+    kv = cache->layer(layer_);
+  }
   context_ = buffer(queries.rows(), architecture_.query_width());
   if (pass_.keeps_tape(layer_)) log_sum_ = buffer(queries.rows(), architecture_.heads);
-  attention_forward(shape(), dropout(), rows_of(q_), rows_of(key(kv_)), rows_of(value(kv_)),
-                    rows_of(context_), log_sum_.defined() ? data(log_sum_) : nullptr);
+  attention_forward(shape(), dropout(), rows_of(q_), rows_of(key(kv)), rows_of(value(kv)), rows_of(context_),
+                    log_sum_.defined() ? data(log_sum_) : nullptr);
   const at::Tensor out = weights_.attention_out.forward(context_);
   lora_.add(Role::AttentionOut, queries, context_, out);
   return out;

@@ -82,14 +82,15 @@ void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Examples& exa
   end_job();
 }
 
-void PackedBatch::add_continuation(int64_t bank_row, std::span<const int32_t> next, int64_t place) {
+void PackedBatch::add_continuation(int64_t bank_row, std::span<const int32_t> next, CachedPlace place) {
   if (tokens.jobs.empty() || tokens.jobs.back().bank_row != bank_row) begin_job(bank_row);
   for (size_t t = 0; t < next.size(); ++t) {
     ids.push_back(next[t]);
     types.push_back(0);
-    positions.push_back(static_cast<int32_t>(place + static_cast<int64_t>(t)));
+    positions.push_back(static_cast<int32_t>(place.place + static_cast<int64_t>(t)));
     add_token(0);
   }
+  places.push_back(place);
   add_output(0, token_count() - 1, 0, kIgnored);
   end_sequence(0);
   end_job();

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "lora/lora.h"
 #include "model/examples.h"
+#include "model/kv_cache.h"
 
 namespace fltac {
 
@@ -29,6 +31,8 @@ struct PackedBatch {
   std::vector<int64_t> output_offsets{0};  // of sequences, in outputs
   std::vector<int32_t> targets;            // of outputs
 
+  std::vector<CachedPlace> places;  // of sequences, where they continue cached ones; else empty
+
   RowSpace tokens;
   RowSpace sequences;
   RowSpace outputs;
@@ -41,9 +45,9 @@ struct PackedBatch {
   void add_job(int64_t bank_row, uint64_t stream, const Examples& examples, int64_t begin, int64_t end,
                const Architecture& architecture);
 
-  // For writing the next tokens of one sequence that has `place` tokens already: `ids` follow them, and the
-  // last is an output without a target. A job's sequences come one after another.
-  void add_continuation(int64_t bank_row, std::span<const int32_t> ids, int64_t place);
+  // The next tokens of one sequence: `next` follow the tokens that the cache has at `place`, and the last is
+  // an output without a target. The sequences of a bank row come one after another.
+  void add_continuation(int64_t bank_row, std::span<const int32_t> next, CachedPlace place);
 
  private:
   void begin_job(int64_t bank_row);

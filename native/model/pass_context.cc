@@ -27,8 +27,13 @@ PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed,
   for (size_t s = 0; s < static_cast<size_t>(batch.sequence_count()); ++s) {
     const int64_t first = batch.offsets[s], tokens = batch.offsets[s + 1] - first;
     const int64_t output = batch.output_offsets[s], outputs = batch.output_offsets[s + 1] - output;
-    rows_.push_back({first, tokens, first, tokens});
-    last_rows_.push_back({output, outputs, first, tokens});
+    int64_t first_key = first, keys = tokens;
+    if (options.cache) {
+      first_key = options.cache->first_row(batch.places[s].slot);
+      keys = batch.places[s].place + tokens;
+    }
+    rows_.push_back({first, tokens, first_key, keys});
+    last_rows_.push_back({output, outputs, first_key, keys});
   }
   if (architecture.family->positions != Positions::Rotary) return;
   rotary.emplace(architecture, batch.positions);

@@ -13,6 +13,7 @@
 #include "model/attention.h"
 #include "model/batch.h"
 #include "model/kernels.h"
+#include "model/kv_cache.h"
 #include "model/rotary.h"
 
 namespace fltac {
@@ -21,6 +22,9 @@ struct PassOptions {
   bool dropout = false;    // the backbone's and LoRA's
   bool gradients = false;  // keep what backward needs
   uint32_t step = 0;       // names the dropout masks, with each job's stream
+  // Where the batch's sequences continue (PackedBatch::places) and its keys and values are kept; without
+  // gradients.
+  KeyValueCache* cache = nullptr;
 };
 
 // Where dropout masks are drawn. A layer's sites are layer_site(layer) + one of the second group; LoRA's add

@@ -13,6 +13,9 @@ import type {
   EvaluateJob,
   EvaluateOptions,
   EvaluateResult,
+  GenerateJob,
+  GenerateOptions,
+  GenerateResult,
   KmeansOptions,
   KmeansResult,
   PackedImages,
@@ -165,6 +168,19 @@ export async function evaluate(
 ): Promise<EvaluateResult[]> {
   const { signal, onProgress, ...settings } = options;
   return callNative((addon, hooks) => addon.evaluate(bank.handle, jobs, { ...settings, ...hooks }), {
+    signal,
+    onProgress,
+  });
+}
+
+/** Continues each job's prompts, token by token, without dropout. @throws ABORTED at the next token after the signal */
+export async function generate(
+  bank: AdapterBank,
+  jobs: readonly GenerateJob[],
+  options: GenerateOptions,
+): Promise<GenerateResult[]> {
+  const { signal, onProgress, ...settings } = options;
+  return callNative((addon, hooks) => addon.generate(bank.handle, jobs, { ...settings, ...hooks }), {
     signal,
     onProgress,
   });

@@ -8,7 +8,15 @@ import type {
   ArchiveValue,
   BackboneInfo,
 } from './types.js';
-import type { EvaluateJob, EvaluateResult, KmeansResult, PackedImages, TrainJob } from './types.js';
+import type {
+  EvaluateJob,
+  EvaluateResult,
+  GenerateJob,
+  GenerateResult,
+  KmeansResult,
+  PackedImages,
+  TrainJob,
+} from './types.js';
 
 declare const handle: unique symbol;
 /** An opaque native object; every use is checked on the native side. */
@@ -65,6 +73,7 @@ export interface NativeModule {
   train(bank: Handle<'bank'>, jobs: readonly TrainJob[], options: object): Promise<Float64Array[]>;
   gradient(bank: Handle<'bank'>, job: TrainJob, dropout: boolean): Promise<{ loss: number; gradient: Float32Array }>;
   evaluate(bank: Handle<'bank'>, jobs: readonly EvaluateJob[], options: object): Promise<EvaluateResult[]>;
+  generate(bank: Handle<'bank'>, jobs: readonly GenerateJob[], options: object): Promise<GenerateResult[]>;
   kmeans(data: Handle<'bank'> | Float32Array, options: object): Promise<KmeansResult>;
   preprocessImages(images: Omit<PackedImages, 'labels'>, hooks: Hooks): Promise<Float32Array>;
   readArchive(path: string): Promise<ArchiveValue>;

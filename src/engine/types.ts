@@ -181,6 +181,11 @@ export interface GenerateJob {
   /** bank row */
   row: number;
   prompts: Pick<PackedSequences, 'ids' | 'offsets'>;
+  /**
+   * one key for each prompt, needed where the temperature is above 0: the key and the position decide what is drawn, not
+   * what else runs beside it
+   */
+  streams?: BigUint64Array;
 }
 
 export interface GenerateOptions {
@@ -192,8 +197,6 @@ export interface GenerateOptions {
   temperature?: number;
   /** draws only from the most likely tokens that together reach this probability; 1 (default) from all */
   topP?: number;
-  /** names the draws: job, prompt and position decide the rest, not what else runs beside it */
-  seed?: number;
   /** most sequences in one pass */
   batchSize?: number;
   /** called now and then from the event loop: `done` of `total` prompts over all jobs */

@@ -5,12 +5,16 @@
 import type {
   AdapterLayout,
   AdapterSpec,
+  ArchitectureInfo,
   ArchiveTensor,
   ArchiveValue,
   BackboneInfo,
   EvaluateJob,
   EvaluateOptions,
   EvaluateResult,
+  GenerateJob,
+  GenerateOptions,
+  GenerateResult,
   KmeansOptions,
   KmeansResult,
   TrainJob,
@@ -52,6 +56,8 @@ export interface Engine {
   /** Trains in place; the jobs of one call are on distinct rows. */
   train(bank: Bank, jobs: readonly TrainJob[], options: TrainOptions): Promise<readonly TrainResult[]>;
   evaluate(bank: Bank, jobs: readonly EvaluateJob[], options: EvaluateOptions): Promise<readonly EvaluateResult[]>;
+  /** Continues prompts; several jobs may use one row. */
+  generate(bank: Bank, jobs: readonly GenerateJob[], options: GenerateOptions): Promise<readonly GenerateResult[]>;
   /** K-means over whole rows of a bank. */
   kmeans(bank: Bank, options: KmeansOptions & { rows: Int32Array }): Promise<KmeansResult>;
   dispose(): void;
@@ -68,6 +74,8 @@ export interface LoadOptions {
 /** Everything a run needs from the engine, backbone or not. */
 export interface EngineFace {
   load(folder: string, options: LoadOptions): Promise<Engine>;
+  /** What a config.json's text says of a backbone; needs no weights. `name` names it in errors. */
+  describeArchitecture(config: string, name: string): ArchitectureInfo;
   /** Facts of the build for a run's record, e.g. libtorch's version; strings and numbers only. */
   environment(): Readonly<Record<string, string | number>>;
   /** Writes what `torch.load(weights_only=True)` reads. */

@@ -3,7 +3,9 @@ import {
   AdapterBank,
   Backbone,
   buildInfo,
+  describeArchitecture,
   evaluate,
+  generate,
   kmeans,
   readArchive,
   readSafetensors,
@@ -19,6 +21,7 @@ import type { Bank, Engine, EngineFace, LoadOptions } from './engine.js';
 /** Loads backbones with libtorch; @throws FltacError NATIVE at the first use when the addon cannot be loaded */
 export const nativeEngine: EngineFace = {
   load: loadEngine,
+  describeArchitecture,
   environment() {
     const { libtorch, cuda, cpu, linear } = buildInfo();
     return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu, linear };
@@ -38,6 +41,7 @@ async function loadEngine(folder: string, options: LoadOptions): Promise<Engine>
     createBank: (spec, rows) => new AdapterBank(backbone, spec, rows),
     train: (bank, jobs, settings) => train(own(bank), jobs, settings),
     evaluate: (bank, jobs, settings) => evaluate(own(bank), jobs, settings),
+    generate: (bank, jobs, settings) => generate(own(bank), jobs, settings),
     kmeans: (bank, settings) => kmeans(own(bank), settings),
     dispose: () => backbone.dispose(),
   };

@@ -164,8 +164,7 @@ export async function writePeftDirectory(
     init_lora_weights: true,
     lora_alpha: spec.loraAlpha,
     lora_dropout: spec.loraDropout,
-    // PEFT's SEQ_CLS wraps heads of either name, whichever the model has.
-    modules_to_save: spec.trainHead ? ['classifier', 'score'] : null,
+    modules_to_save: spec.trainHead ? savedModules(layout) : null,
     peft_type: 'LORA',
     r: spec.rank,
     // null stands for the newest; a local folder has none
@@ -174,6 +173,12 @@ export async function writePeftDirectory(
     // Without a task type PEFT leaves an untrained head alone instead of asking the file for it.
     task_type: spec.trainHead ? 'SEQ_CLS' : null,
   });
+}
+
+/** PEFT's SEQ_CLS wraps heads of the first two names, whichever the model has; some models have a layer more. */
+function savedModules(layout: AdapterLayout): string[] {
+  const found = layout.tensors.map(({ name }) => /^base_model\.model\.(.*)\.modules_to_save\./.exec(name)?.[1]);
+  return [...new Set(['classifier', 'score', ...found.filter((name) => name !== undefined)])];
 }
 
 /** Where the final adapter of a task lies. */

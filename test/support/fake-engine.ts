@@ -12,7 +12,12 @@ import type {
   ArchiveValue,
   BackboneInfo,
   EvaluateJob,
+  EvaluateResult,
+  GenerateJob,
+  GenerateOptions,
+  GenerateResult,
   KmeansResult,
+  PackedSequences,
   TrainJob,
   TrainOptions,
 } from '../../src/engine/types.js';
@@ -107,12 +112,25 @@ export class FakeBank implements Bank {
   }
 }
 
+/** One prompt that was continued. */
+export interface FakeAnswer {
+  row: number;
+  prompt: number[];
+  stream: bigint | undefined;
+}
+
 export class FakeEngine implements Engine {
-  readonly info = INFO;
+  readonly info: BackboneInfo;
+  /** prompts of each call of generate */
+  readonly answered: FakeAnswer[][] = [];
   readonly banks: FakeBank[] = [];
   /** rows of each call of train */
   readonly waves: number[][] = [];
   disposed = false;
+
+  constructor(output: BackboneInfo['output'] = 'classes') {
+    this.info = { ...INFO, output };
+  }
 
   layout(): AdapterLayout {
     return FAKE_LAYOUT;
@@ -155,6 +173,7 @@ export class FakeEngine implements Engine {
         const goal = target(sequences.ids[0]!);
         const adapter = bank.get(row);
         const distance = adapter.reduce((sum, x, i) => sum + Math.abs(goal[i]! - x), 0) / adapter.length;
+        if (this.info.output === 'next_token') return tokenLosses(sequences, distance);
         const n = sequences.labels.length;
         const logits = new Float32Array(2 * n);
         sequences.labels.forEach((label, i) => {
@@ -169,6 +188,34 @@ export class FakeEngine implements Engine {
         };
       }),
     );
+  }
+
+  /**
+   * Answers with two tokens: 3 + the number of the task that the adapter was trained on (modulo 5), and the prompt's last;
+   * with a stream also with 3 + the stream modulo 5. Prompts with an even last token are finished.
+   */
+  async generate(bank: Bank, jobs: readonly GenerateJob[], options: GenerateOptions): Promise<GenerateResult[]> {
+    const calls: FakeAnswer[] = [];
+    this.answered.push(calls);
+    const results: GenerateResult[] = [];
+    for (const { row, prompts, streams } of jobs) {
+      const adapter = bank.get(row);
+      const task = adapter.indexOf(Math.max(...adapter)) % 5;
+      const answers: number[][] = [];
+      for (let p = 0; p + 1 < prompts.offsets.length; p += 1) {
+        await Promise.resolve();
+        if (options.signal?.aborted === true) throw new FltacError('ABORTED', 'stopped');
+        const prompt = [...prompts.ids.subarray(prompts.offsets[p], prompts.offsets[p + 1])];
+        calls.push({ row, prompt, stream: streams?.[p] });
+        answers.push([3 + task, prompt.at(-1)!, ...(streams ? [3 + Number(streams[p]! % 5n)] : [])]);
+        options.onProgress?.(calls.length, calls.length);
+      }
+      const offsets = [0];
+      for (const answer of answers) offsets.push(offsets.at(-1)! + answer.length);
+      const finished = Uint8Array.from(answers, (answer) => (answer[1]! % 2 === 0 ? 1 : 0));
+      results.push({ ids: Int32Array.from(answers.flat()), offsets: Int32Array.from(offsets), finished });
+    }
+    return results;
   }
 
   kmeans(bank: Bank, options: { k: number; rows: Int32Array }): Promise<KmeansResult> {
@@ -197,11 +244,22 @@ export class FakeEngine implements Engine {
   }
 }
 
+/** A loss that is the same for every labelled token. */
+function tokenLosses({ offsets, labels }: PackedSequences, loss: number): EvaluateResult {
+  const exampleTargets = Int32Array.from(
+    offsets.subarray(1),
+    (end, i) => labels.subarray(offsets[i], end).filter((label) => label !== -100).length,
+  );
+  const exampleLosses = Float64Array.from(exampleTargets, (count) => count * loss);
+  return { logits: new Float32Array(0), loss, exampleLosses, exampleTargets };
+}
+
 /** The engine's file functions write JSON here. */
 export function fakeFace(engine: FakeEngine = new FakeEngine()): EngineFace & { engine: FakeEngine } {
   return {
     engine,
     load: () => Promise.resolve(engine),
+    describeArchitecture: () => engine.info,
     environment: () => ({ libtorch: 'fake' }),
     writeArchive: (path, value) => writeFile(path, JSON.stringify(encode(value))),
     readArchive: async (path) => decode(JSON.parse(await readFile(path, 'utf8')) as Encoded),

@@ -15,6 +15,11 @@ export function imageFixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/images/${name}`, import.meta.url));
 }
 
+/** Absolute path of a folder below test/fixtures/families/. */
+export function familyFixture(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/families/${name}`, import.meta.url));
+}
+
 /** A new empty folder, removed when the running test ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'fltac-test-'));
