@@ -8,11 +8,13 @@ export {
   Backbone,
   adapterLayout,
   buildInfo,
+  checkDevices,
   describeArchitecture,
   evaluate,
   gradient,
   kmeans,
   memoryHeld,
+  placementText,
   readArchive,
   readSafetensors,
   setThreads,
@@ -21,6 +23,7 @@ export {
   writeSafetensors,
 } from './engine/index.js';
 export type * from './engine/types.js';
+export type { DeviceMap } from './engine/placement.js';
 export { Generator } from './numpy/index.js';
 export { partitionTasks, type Partition, type PartitionOptions, type TaskSize } from './federation/partition.js';
 export { adjustedRandIndex, clusteringAccuracy } from './federation/scoring.js';

@@ -14,7 +14,7 @@ at::Tensor as_index(const std::vector<int32_t>& values) {
 }
 
 at::Tensor embed_tokens(const EmbeddingWeights& w, const PackedBatch& batch) {
-  at::Tensor sum = at::embedding(w.words, as_index(batch.ids));
+  at::Tensor sum = at::embedding(w.words, as_index(batch.ids)).to(at::kFloat);
   if (w.positions.defined()) sum.add_(at::embedding(w.positions, as_index(batch.positions)));
   if (w.types.defined()) sum.add_(at::embedding(w.types, as_index(batch.types)));
   return sum;
@@ -60,11 +60,12 @@ at::Tensor embed_images(const Architecture& a, const EmbeddingWeights& w, const 
   const at::Tensor patches = w.patches.forward(patch_rows(grid, batch.images));
   const int64_t special = grid.special * a.hidden, rest = grid.patches() * a.hidden;
   const at::Tensor out = at::empty({batch.token_count(), a.hidden}, at::kFloat);
-  const float* positions = w.positions.const_data_ptr<float>();
+  const at::Tensor position_table = w.positions.to(at::kFloat), special_table = w.special.to(at::kFloat);
+  const float* positions = position_table.const_data_ptr<float>();
   at::parallel_for(0, static_cast<int64_t>(batch.images.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       float* image = out.mutable_data_ptr<float>() + i * (special + rest);
-      add_rows(w.special.const_data_ptr<float>(), positions, special, image);
+      add_rows(special_table.const_data_ptr<float>(), positions, special, image);
       add_rows(patches.const_data_ptr<float>() + i * rest, positions + special, rest, image + special);
     }
   });

@@ -30,14 +30,14 @@ std::vector<DeviceMemory> choose_devices(int64_t weights, std::span<const Device
   return chosen;
 }
 
-// Fills device after device up to `share` of the weights in proportion to capacity, or up to capacity where `share` is
-// false. Parts left over get an empty name.
-std::vector<std::string> fill(std::span<const int64_t> bytes, const std::vector<DeviceMemory>& devices,
-                              bool share) {
+// Fills device after device up to `share` of the weights in proportion to capacity, or up to capacity where
+// `share` is false. Parts left over go to `spill`.
+std::vector<Device> fill(std::span<const int64_t> bytes, const std::vector<DeviceMemory>& devices, bool share,
+                         const Device& spill) {
   int64_t room = 0;
   for (const DeviceMemory& device : devices) room += capacity(device);
   const double scale = share ? static_cast<double>(total_of(bytes)) / static_cast<double>(room) : 1.0;
-  std::vector<std::string> names(bytes.size());
+  std::vector<Device> parts(bytes.size(), spill);
   size_t at = 0;
   int64_t load = 0, placed = 0;
   double target = 0.0;  // weights that this device and those before it should hold
@@ -56,11 +56,11 @@ std::vector<std::string> fill(std::span<const int64_t> bytes, const std::vector<
       ++at;
     }
     if (at == devices.size()) break;
-    names[part] = devices[at].name;
+    parts[part] = devices[at].device;
     load += bytes[part];
     placed += bytes[part];
   }
-  return names;
+  return parts;
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ std::vector<std::string> fill(std::span<const int64_t> bytes, const std::vector<
 std::string part_name(size_t part, size_t parts) {
   if (part == 0) return "embedding";
   if (part + 1 == parts) return "output";
-  return "layer " + std::to_string(part - 1);
+  return "layers." + std::to_string(part - 1);
 }
 
 std::vector<int64_t> part_bytes(const Architecture& architecture, int64_t value_bytes) {
@@ -87,22 +87,19 @@ std::vector<int64_t> part_bytes(const Architecture& architecture, int64_t value_
     for (const int64_t d : tensor.shape) values *= d;
     bytes[part] += values * value_bytes;
   }
+  if (architecture.family->head.language)
+    bytes.back() += architecture.vocab * architecture.hidden * value_bytes;
   return bytes;
 }
 
 Placement plan_placement(std::span<const int64_t> bytes, std::span<const DeviceMemory> devices,
-                         const std::string& spill) {
+                         const Device& spill) {
   const std::vector<DeviceMemory> chosen = choose_devices(total_of(bytes), devices);
-  std::vector<std::string> names(bytes.size());
-  if (!chosen.empty()) {
-    names = fill(bytes, chosen, true);
-    // Parts of very different sizes can overrun the last device where the shares would have fitted.
-    if (names.back().empty()) names = fill(bytes, chosen, false);
-  }
-  for (std::string& name : names) {
-    if (name.empty()) name = spill;
-  }
-  return {names};
+  if (chosen.empty()) return {std::vector<Device>(bytes.size(), spill)};
+  std::vector<Device> parts = fill(bytes, chosen, true, spill);
+  // Parts of very different sizes can overrun the last device where the shares would have fitted.
+  if (parts.back() == spill) parts = fill(bytes, chosen, false, spill);
+  return {parts};
 }
 
 }  // namespace fltac

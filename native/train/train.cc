@@ -57,9 +57,10 @@ class StoreSink : public GradientSink {
 
 // Runs a batch forward and backward; returns the mean loss of each of its jobs before the sink has changed
 // anything.
-std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, bool dropout, int64_t step,
+std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, PassOptions options,
                              GradientSink& sink) {
-  Pass pass(bank, batch, {dropout, true, static_cast<uint32_t>(step)});
+  options.gradients = true;
+  Pass pass(bank, batch, options);
   const auto head = Head::of(pass.context());
   const std::vector<double> losses = head->losses(pass.forward(), nullptr);
   std::vector<double> means;
@@ -124,7 +125,11 @@ void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const Train
     }
     const auto done = static_cast<int64_t>(members.size());
     sink.begin(members, std::move(bank_rows), step + 1);
-    const std::vector<double> now = run_step(bank, batch, options.dropout, step, sink);
+    const std::vector<double> now = run_step(bank, batch,
+                                             {.dropout = options.dropout,
+                                              .step = static_cast<uint32_t>(step),
+                                              .checkpointing = options.checkpointing},
+                                             sink);
     for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
     after_step(done);
   }
@@ -151,13 +156,13 @@ std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJ
   return losses;
 }
 
-Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout) {
+Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout, bool checkpointing) {
   check_job(bank, job, "gradient job");
   PackedBatch batch;
   add_step(bank, batch, job, 0);
   Gradient result{0.0, std::vector<float>(static_cast<size_t>(bank.layout().size))};
   StoreSink sink(result.values);
-  result.loss = run_step(bank, batch, dropout, 0, sink).front();
+  result.loss = run_step(bank, batch, {.dropout = dropout, .checkpointing = checkpointing}, sink).front();
   return result;
 }
 
