@@ -49,7 +49,8 @@ function tableRow(key: ConfigKey): string {
 
 function valueText(value: ConfigValue): string {
   if (value === null) return 'none';
-  return typeof value === 'object' ? value.join(', ') : String(value);
+  if (typeof value !== 'object') return String(value);
+  return Array.isArray(value) ? value.join(', ') : JSON.stringify(value);
 }
 
 /** A line of help: the meaning and the default. */

@@ -169,7 +169,9 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv, scenarios: readon
       faults.push(item);
       continue;
     }
-    const { key, value, origin } = item;
+    const { key, origin } = item;
+    // YAML's mappings are Maps; the values of keys are plain objects, from TypeScript too.
+    const value: unknown = item.value instanceof Map ? Object.fromEntries(item.value) : item.value;
     const message = faultOf(key, value, scenarios);
     if (message === undefined) {
       values.set(key, value);
@@ -208,7 +210,8 @@ function withDefaults(
 }
 
 function frozen(value: unknown): unknown {
-  return Array.isArray(value) ? Object.freeze([...(value as unknown[])]) : value;
+  if (Array.isArray(value)) return Object.freeze([...(value as unknown[])]);
+  return typeof value === 'object' && value !== null ? Object.freeze({ ...value }) : value;
 }
 
 /** What is wrong with a value, or undefined. `scenarios`: which are allowed besides those that can be trained. */

@@ -49,7 +49,7 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'string') return `the text ${JSON.stringify(shorten(value))}`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (Array.isArray(value)) return describeList(value);
-  return value instanceof Map ? 'a mapping' : 'a value of another type';
+  return typeof value === 'object' ? 'a mapping' : 'a value of another type';
 }
 
 function describeList(list: readonly unknown[]): string {
