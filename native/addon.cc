@@ -9,7 +9,7 @@
 namespace {
 
 // Raised with every change of the exports; src/engine/load.ts refuses another number.
-constexpr int kAbiVersion = 3;
+constexpr int kAbiVersion = 4;
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value entry(const Napi::CallbackInfo& info) {
@@ -29,6 +29,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("buildInfo", entry<build_info>);
   add("memoryHeld", entry<memory_held>);
   add("setThreads", entry<set_threads>);
+  add("checkDevice", entry<check_device>);
   add("describeArchitecture", entry<describe_architecture>);
   add("adapterLayout", entry<adapter_layout>);
   add("createControl", entry<create_control>);

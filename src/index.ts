@@ -8,6 +8,7 @@ export {
   Backbone,
   adapterLayout,
   buildInfo,
+  checkDevices,
   describeArchitecture,
   evaluate,
   generate,
@@ -15,6 +16,7 @@ export {
   kmeans,
   memoryHeld,
   preprocessImages,
+  placementText,
   readArchive,
   readSafetensors,
   setThreads,
@@ -23,6 +25,7 @@ export {
   writeSafetensors,
 } from './engine/index.js';
 export type * from './engine/types.js';
+export type { DeviceMap } from './engine/placement.js';
 export { Generator } from './numpy/index.js';
 export { partitionTasks, type Partition, type PartitionOptions, type TaskSize } from './federation/partition.js';
 export { adjustedRandIndex, clusteringAccuracy } from './federation/scoring.js';

@@ -84,6 +84,7 @@ TrainOptions read_train_options(const Napi::Object& object) {
   options.optimizer.eps = number_or(object, "eps", options.optimizer.eps);
   options.optimizer.weight_decay = number_or(object, "weightDecay", options.optimizer.weight_decay);
   options.dropout = boolean_or(object, "dropout", true);
+  options.checkpointing = boolean_or(object, "checkpointing", false);
   options.cohort = integer_or(object, "cohort", 1);
   return options;
 }
@@ -113,18 +114,46 @@ Napi::Object generation_to_js(Napi::Env env, const Generation& generation) {
   return result;
 }
 
+LoadOptions read_load_options(const Napi::Object& object) {
+  LoadOptions options;
+  options.dtype = as_string(object.Get("dtype"), "dtype");
+  const Napi::Value devices = object.Get("devices");
+  if (devices.IsUndefined()) return options;
+  const Napi::Array names = as_array(devices, "devices");
+  for (uint32_t i = 0; i < names.Length(); ++i)
+    options.devices.push_back(as_string(names.Get(i), "a device"));
+  return options;
+}
+
+// [{ part, device, bytes }]
+Napi::Value placement_to_js(Napi::Env env, const Backbone& backbone) {
+  const std::vector<Device>& devices = backbone.placement().devices;
+  const Napi::Array array = Napi::Array::New(env, devices.size());
+  for (size_t part = 0; part < devices.size(); ++part) {
+    const Napi::Object object = Napi::Object::New(env);
+    object.Set("part", part_name(part, devices.size()));
+    object.Set("device", devices[part].name);
+    object.Set("bytes", static_cast<double>(backbone.part_bytes()[part]));
+    array.Set(static_cast<uint32_t>(part), object);
+  }
+  return array;
+}
+
 }  // namespace
 
-// (folder) => Promise<{ handle, ...BackboneInfo }>
+// (folder, { dtype, devices? } & hooks) => Promise<{ handle, ...NativeBackbone }>; progress in parts
 Napi::Value load_backbone(const Napi::CallbackInfo& info) {
   using Result = std::shared_ptr<const Backbone>;
   const std::string folder = as_string(info[0], "folder");
+  const LoadOptions options = read_load_options(as_object(info[1], "options"));
   return run_async<Result>(
-      info.Env(), Hooks(info.Env(), info[1]), [folder](const Control&) { return Backbone::load(folder); },
+      info.Env(), Hooks(info.Env(), info[1]),
+      [folder, options](const Control& control) { return Backbone::load(folder, options, control); },
       [](Napi::Env env, Result& backbone) -> Napi::Value {
         const Napi::Object object = architecture_to_js(env, backbone->architecture());
-        object.Set("device", "cpu");
-        object.Set("dtype", "float32");
+        object.Set("placement", placement_to_js(env, *backbone));
+        object.Set("dtype", type_name(backbone->weight_type().dtype));
+        object.Set("dtypeReason", backbone->weight_type().reason);
         object.Set("bytes", static_cast<double>(backbone->bytes()));
         const Napi::Array unused = Napi::Array::New(env);
         for (const std::string& name : backbone->unused()) unused.Set(unused.Length(), name);
@@ -153,14 +182,18 @@ Napi::Value train(const Napi::CallbackInfo& info) {
       });
 }
 
-// (bank, TrainJob, dropout) => Promise<{ loss, gradient: Float32Array }>
+// (bank, TrainJob, { dropout, checkpointing? }) => Promise<{ loss, gradient: Float32Array }>
 Napi::Value gradient(const Napi::CallbackInfo& info) {
   const BankLease bank(info[0], "bank");
   const auto job = std::make_shared<const OwnedTrainJob>(read_train_job(info[1]));
-  const bool dropout = as_boolean(info[2], "dropout");
+  const Napi::Object options = as_object(info[2], "options");
+  const bool dropout = as_boolean(options.Get("dropout"), "dropout");
+  const bool checkpointing = boolean_or(options, "checkpointing", false);
   return run_async<Gradient>(
       info.Env(), Hooks(info.Env(), info.Env().Undefined()),
-      [bank, job, dropout](const Control&) { return fltac::gradient(*bank, job->view(), dropout); },
+      [bank, job, dropout, checkpointing](const Control&) {
+        return fltac::gradient(*bank, job->view(), dropout, checkpointing);
+      },
       [](Napi::Env env, Gradient& result) -> Napi::Value {
         const Napi::Object object = Napi::Object::New(env);
         object.Set("loss", result.loss);

@@ -9,13 +9,23 @@
 namespace fltac::bindings {
 namespace {
 
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+// libtorch has a type for a device's memory only, oneDNN none of its own.
 bool mentions_memory(const std::string& text) {
-  return text.find("not enough memory") != std::string::npos ||
-         text.find("out of memory") != std::string::npos ||
-         text.find("can't allocate memory") != std::string::npos;
+  for (const char* words :
+       {"not enough memory", "out of memory", "can't allocate memory", "create a memory"}) {
+    if (text.find(words) != std::string::npos) return true;
+  }
+  return false;
 }
 
-constexpr const char* kMemoryHint = "memory ran out; lower batch_size, max_len or cohort";
+Failure out_of_memory(const std::string& what) {
+  return {ErrorCode::OutOfMemory, "memory ran out" + (what.empty() ? what : " (" + first_line(what) + ")") +
+                                      "; lower cohort, batch_size, eval_batch_size or max_len, set "
+                                      "gradient_checkpointing: true, or hold the "
+                                      "weights in less with dtype: bfloat16"};
+}
 
 }  // namespace
 
@@ -23,14 +33,18 @@ Failure current_failure() {
   try {
     throw;
   } catch (const Error& e) {
+    if (e.code() == ErrorCode::OutOfMemory) return out_of_memory(e.what());
     return {e.code(), e.what()};
   } catch (const std::bad_alloc&) {
-    return {ErrorCode::OutOfMemory, kMemoryHint};
+    return out_of_memory("");
+  } catch (const c10::OutOfMemoryError& e) {
+    return out_of_memory(e.what_without_backtrace());
   } catch (const c10::Error& e) {
     const std::string text = e.what_without_backtrace();
-    if (mentions_memory(text)) return {ErrorCode::OutOfMemory, kMemoryHint};
-    return {ErrorCode::Internal, "libtorch: " + text.substr(0, text.find('\n'))};
+    if (mentions_memory(text)) return out_of_memory(text);
+    return {ErrorCode::Internal, "libtorch: " + first_line(text)};
   } catch (const std::exception& e) {
+    if (mentions_memory(e.what())) return out_of_memory(e.what());
     return {ErrorCode::Internal, e.what()};
   } catch (...) {
     return {ErrorCode::Internal, "unknown native exception"};

@@ -11,6 +11,7 @@ Napi::Value shut_down(const Napi::CallbackInfo& info);
 Napi::Value build_info(const Napi::CallbackInfo& info);
 Napi::Value memory_held(const Napi::CallbackInfo& info);
 Napi::Value set_threads(const Napi::CallbackInfo& info);
+Napi::Value check_device(const Napi::CallbackInfo& info);
 Napi::Value describe_architecture(const Napi::CallbackInfo& info);
 Napi::Value adapter_layout(const Napi::CallbackInfo& info);
 Napi::Value create_control(const Napi::CallbackInfo& info);

@@ -11,7 +11,9 @@
 #include "bindings/values.h"
 #include "lora/layout.h"
 #include "model/architecture.h"
+#include "model/device.h"
 #include "model/linear.h"
+#include "model/weight_type.h"
 
 namespace fltac::bindings {
 
@@ -30,13 +32,15 @@ Napi::Value shut_down(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// () => { libtorch, cuda, threads, cpu, linear }
+// () => { libtorch, cuda, cudaDevices, threads, cpu, bfloat16, linear }
 Napi::Value build_info(const Napi::CallbackInfo& info) {
   const Napi::Object object = Napi::Object::New(info.Env());
   object.Set("libtorch", TORCH_VERSION);
   object.Set("cuda", at::hasCUDA());
   object.Set("threads", at::get_num_threads());
+  object.Set("cudaDevices", static_cast<double>(cuda_devices()));
   object.Set("cpu", at::get_cpu_capability());
+  object.Set("bfloat16", cpu_has_bfloat16());
   object.Set("linear", linear_path());
   return object;
 }
@@ -52,6 +56,12 @@ Napi::Value set_threads(const Napi::CallbackInfo& info) {
   if (threads < 1 || threads > 4096)
     fail(ErrorCode::Usage, "threads must lie between 1 and 4096, found ", threads);
   AddonData::of(info.Env()).thread.set_threads(static_cast<int>(threads));
+  return info.Env().Undefined();
+}
+
+// (name): throws where it names no device of this build and machine.
+Napi::Value check_device(const Napi::CallbackInfo& info) {
+  static_cast<void>(find_device(as_string(info[0], "device")));
   return info.Env().Undefined();
 }
 

@@ -12,6 +12,8 @@
 #include <new>
 #include <vector>
 
+#include "core/error.h"
+
 namespace fltac {
 namespace {
 
@@ -44,14 +46,7 @@ class CachedCpuAllocator final : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t n) const override { std::memcpy(to, from, n); }
 
   void release() {
-    const std::lock_guard lock(mutex_);
-    size_t total = 0;
-    for (const auto& [size, buffers] : free_) total += size * buffers.size();
-    if (total <= kWorthKeeping) return;
-    for (auto& [size, buffers] : free_) {
-      for (void* data : buffers) unmap(data, size);
-    }
-    free_.clear();
+    if (held() > kWorthKeeping) release_all();
   }
 
   static CachedCpuAllocator& instance() {
@@ -61,6 +56,22 @@ class CachedCpuAllocator final : public c10::Allocator {
   }
 
  private:
+  // Bytes of cached buffers.
+  size_t held() {
+    const std::lock_guard lock(mutex_);
+    size_t total = 0;
+    for (const auto& [size, buffers] : free_) total += size * buffers.size();
+    return total;
+  }
+
+  void release_all() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [size, buffers] : free_) {
+      for (void* data : buffers) unmap(data, size);
+    }
+    free_.clear();
+  }
+
   static void give_back(void* data) {
     if (data == nullptr) return;
     const size_t size = size_of(data);
@@ -94,9 +105,20 @@ class CachedCpuAllocator final : public c10::Allocator {
         return data;
       }
     }
-    void* mapping = mmap(nullptr, size + kHeader, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping == MAP_FAILED) throw std::bad_alloc();
+    void* mapping = map(size + kHeader);
+    if (mapping == MAP_FAILED) {
+      // What is cached in other sizes may make room.
+      release_all();
+      mapping = map(size + kHeader);
+    }
+    if (mapping == MAP_FAILED) {
+      fail(ErrorCode::OutOfMemory, (size >> 20) + 1, " MiB more were asked for");
+    }
     return marked(mapping, kHeader, size);
+  }
+
+  static void* map(size_t size) {
+    return mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   }
 
   static size_t size_of(const void* data) {

@@ -34,4 +34,12 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::give_back(size_t begin, size_t end) const {
+  if (begin >= end) return;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t first = begin / page * page;
+  // Advice: where the system does not take it, the pages stay.
+  static_cast<void>(::madvise(const_cast<std::byte*>(data_) + first, end - first, MADV_DONTNEED));
+}
+
 }  // namespace fltac

@@ -20,6 +20,9 @@ class MappedFile {
   const std::string& path() const { return path_; }
   size_t size() const { return size_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Lets go of the memory that holds bytes [begin, end); they are read from the file again when they are next
+  // used.
+  void give_back(size_t begin, size_t end) const;
 
  private:
   std::string path_;

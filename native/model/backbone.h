@@ -11,6 +11,9 @@
 #include "model/architecture.h"
 #include "model/kernels.h"
 #include "model/linear.h"
+#include "model/placement.h"
+#include "model/weight_type.h"
+#include "train/control.h"
 
 namespace fltac {
 
@@ -33,7 +36,7 @@ struct LayerWeights {
   Linear mlp_out;
 };
 
-// What comes before the first norm. Undefined where the family has none.
+// What comes before the first norm, tables in the weights' type. Undefined where the family has none.
 struct EmbeddingWeights {
   at::Tensor words;      // [vocab, hidden]
   at::Tensor positions;  // [positions, hidden]
@@ -42,35 +45,54 @@ struct EmbeddingWeights {
   Linear patches;        // patch values (channel, row, column) -> hidden
 };
 
-// Modules of a classification head as the files hold them; undefined where they hold none.
+// Modules of a classification head as the files hold them, float32 on the CPU: adapters begin as copies of
+// them. Undefined where they hold none.
 struct HeadWeights {
   at::Tensor dense_weight, dense_bias;  // [hidden, hidden] and [hidden]
   at::Tensor out_weight, out_bias;      // [labels, hidden] and [labels]
 };
 
+struct LoadOptions {
+  // The name of a device for each part (layers + 2); none: on the CUDA devices that plan_placement chooses,
+  // and where there are none on the CPU.
+  std::vector<std::string> devices;
+  std::string dtype = "auto";  // as choose_weight_type's
+};
+
 class Backbone {
  public:
-  // Loads a folder with config.json and model.safetensors (or its index and shards) into float32 memory.
-  // Throws Io, Format, Unsupported, MissingWeight, Shape; messages name the file and the tensor.
-  static std::shared_ptr<const Backbone> load(const std::filesystem::path& folder);
+  // Loads a folder with config.json and model.safetensors (or its index and shards), part by part: besides
+  // the weights it holds one part's at a time. Progress is in parts. Throws Io, Format, Unsupported,
+  // MissingWeight, Shape, Usage, Aborted; messages name the file and the tensor.
+  static std::shared_ptr<const Backbone> load(const std::filesystem::path& folder, const LoadOptions& options,
+                                              const Control& control);
 
   const Architecture& architecture() const { return architecture_; }
   // Tensors of the files that the architecture does not use.
   const std::vector<std::string>& unused() const { return unused_; }
-  // Bytes of the weights as they are held.
+  const Placement& placement() const { return placement_; }
+  const WeightType& weight_type() const { return weight_type_; }
+  // Bytes of each part's weights as they are held.
+  const std::vector<int64_t>& part_bytes() const { return part_bytes_; }
   int64_t bytes() const;
 
   EmbeddingWeights embeddings;
-  std::vector<Norm> norms;  // as Architecture::norms()
+  // As Architecture::norms(), each on the device where it is applied: the first with the embedding, numbers 2
+  // l + 1 and 2 l + 2 with layer l.
+  std::vector<Norm> norms;
   std::vector<LayerWeights> layers;
   Linear pooler;
   Linear language_head;  // hidden -> vocab
   HeadWeights head;
 
  private:
+  friend class BackboneLoader;
   Backbone() = default;
 
   Architecture architecture_;
+  Placement placement_;
+  WeightType weight_type_;
+  std::vector<int64_t> part_bytes_;
   std::vector<std::string> unused_;
 };
 

@@ -97,6 +97,6 @@ const Ops& cpu_ops() {
   return ops;
 }
 
-const Ops& ops_for(std::string_view device) { return device.starts_with("cpu") ? cpu_ops() : tensor_ops(); }
+const Ops& ops_for(const Device& device) { return device.is_cpu() ? cpu_ops() : tensor_ops(); }
 
 }  // namespace fltac

@@ -6,11 +6,11 @@
 namespace fltac {
 namespace {
 
-// The rows of a table that are asked for, on the table's device.
+// The rows of a table that are asked for, on the table's device, in float32.
 at::Tensor look_up(const at::Tensor& table, const std::vector<int32_t>& rows) {
   const at::Tensor index =
       at::from_blob(const_cast<int32_t*>(rows.data()), {static_cast<int64_t>(rows.size())}, at::kInt);
-  return at::embedding(table, index.to(table.device()));
+  return at::embedding(table, index.to(table.device())).to(at::kFloat);
 }
 
 at::Tensor embed_tokens(const EmbeddingWeights& w, const PackedBatch& batch) {
@@ -54,8 +54,9 @@ at::Tensor embed_images(const Architecture& a, const EmbeddingWeights& w, const 
   const auto images = static_cast<int64_t>(batch.images.size());
   const at::Tensor rows = patch_rows(a.image, batch.images).to(w.positions.device());
   const at::Tensor patches = w.patches.forward(rows).view({images, a.image.patches(), a.hidden});
-  const at::Tensor special = w.special.unsqueeze(0).expand({images, a.image.special, a.hidden});
-  return at::cat({special, patches}, 1).add_(w.positions).view({-1, a.hidden});
+  const at::Tensor special =
+      w.special.to(at::kFloat).unsqueeze(0).expand({images, a.image.special, a.hidden});
+  return at::cat({special, patches}, 1).add_(w.positions.to(at::kFloat)).view({-1, a.hidden});
 }
 
 }  // namespace

@@ -6,20 +6,26 @@
 #include <optional>
 #include <utility>
 
+#include "model/weight_type.h"
+
 namespace fltac {
 namespace {
 
 // libtorch offers these products to its own compiler (torch.compile) only by name.
-at::Tensor call(const char* name, torch::jit::Stack stack) {
+at::IValue call(const char* name, torch::jit::Stack stack) {
   c10::Dispatcher::singleton().findSchemaOrThrow(name, "").callBoxed(stack);
-  return std::move(stack.front()).toTensor();
+  return std::move(stack.front());
 }
 
 bool have_onednn() {
-  static const bool found =
-      at::hasMKLDNN() && at::globalContext().userEnabledMkldnn() &&
-      c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""}).has_value() &&
-      c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""}).has_value();
+  static const bool found = [] {
+    if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
+    for (const char* name :
+         {"mkldnn::_linear_pointwise", "mkldnn::_reorder_linear_weight", "mkldnn::_nbytes"}) {
+      if (!c10::Dispatcher::singleton().findSchema({name, ""}).has_value()) return false;
+    }
+    return true;
+  }();
   return found;
 }
 
@@ -27,46 +33,64 @@ bool have_onednn() {
 constexpr int64_t kTypicalRows = 1024;
 
 at::Tensor pack(const at::Tensor& weight) {
-  return call("mkldnn::_reorder_linear_weight", {weight.contiguous(), std::optional<int64_t>(kTypicalRows)});
+  return call("mkldnn::_reorder_linear_weight", {weight, std::optional<int64_t>(kTypicalRows)}).toTensor();
 }
 
-at::Tensor multiply(const at::Tensor& x, const at::Tensor& packed, const std::optional<at::Tensor>& bias) {
+// oneDNN pads its layouts to whole blocks.
+int64_t packed_bytes(const at::Tensor& packed) { return call("mkldnn::_nbytes", {packed}).toInt(); }
+
+// x W^T + b by oneDNN, W packed or plain; all of one type, b may be float32.
+at::Tensor onednn_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   return call("mkldnn::_linear_pointwise",
-              {x, packed, bias, std::string("none"), c10::List<std::optional<at::Scalar>>(),
-               std::optional<std::string>("")});
+              {x, weight, bias.defined() ? std::optional(bias) : std::nullopt, std::string("none"),
+               c10::List<std::optional<at::Scalar>>(), std::optional<std::string>("")})
+      .toTensor();
 }
 
 }  // namespace
 
 const char* linear_path() { return have_onednn() ? "onednn" : "blas"; }
 
-Linear::Linear(const at::Tensor& weight, const at::Tensor& bias) : bias_(bias) {
-  const auto weight_bytes = static_cast<int64_t>(weight.nbytes());
-  bytes_ = (bias.defined() ? static_cast<int64_t>(bias.nbytes()) : 0) + weight_bytes;
-  if (!have_onednn()) {
-    weight_ = weight;
-    return;
-  }
-  packed_ = pack(weight);
-  packed_dx_ = pack(weight.t());
-  bytes_ += weight_bytes;
+Linear::Product Linear::product_for(const WeightForm& form) {
+  if (form.device.memory.is_cuda()) return Product::Cuda;
+  const bool has_kernel = form.dtype == at::kFloat || (form.dtype == at::kBFloat16 && cpu_has_bfloat16());
+  return form.device.is_cpu() && has_kernel && have_onednn() ? Product::OneDnn : Product::Converted;
 }
 
-Linear Linear::shared(const at::Tensor& weight) {
+Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, const WeightForm& form)
+    : Linear(shared(weight, form)) {
+  bias_ = bias;
+  if (product_ == Product::OneDnn && form.both_layouts) {
+    weight_ = pack(weight);
+    weight_dx_ = pack(weight.t());
+    bytes_ = packed_bytes(weight_) + packed_bytes(weight_dx_);
+  } else {
+    bytes_ = static_cast<int64_t>(weight.nbytes());
+  }
+  if (bias.defined()) bytes_ += static_cast<int64_t>(bias.nbytes());
+}
+
+Linear Linear::shared(const at::Tensor& weight, const WeightForm& form) {
   Linear linear;
+  linear.product_ = product_for(form);
+  linear.dtype_ = form.dtype;
   linear.weight_ = weight;
+  linear.weight_dx_ = weight.t();
   return linear;
 }
 
-at::Tensor Linear::forward(const at::Tensor& x) const {
-  if (!weight_.defined()) {
-    return multiply(x, packed_, bias_.defined() ? std::optional(bias_) : std::nullopt);
+at::Tensor Linear::multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
+  if (product_ == Product::OneDnn) return onednn_product(x.to(dtype_), weight, bias).to(at::kFloat);
+  if (product_ == Product::Cuda && dtype_ != at::kFloat) {
+    const at::Tensor y = at::mm(x.to(dtype_), weight.t(), at::kFloat);
+    return bias.defined() ? y.add_(bias) : y;
   }
-  return bias_.defined() ? at::addmm(bias_, x, weight_.t()) : x.mm(weight_.t());
+  const at::Tensor w = weight.to(at::kFloat).t();
+  return bias.defined() ? at::addmm(bias, x, w) : x.mm(w);
 }
 
-at::Tensor Linear::input_gradient(const at::Tensor& dy) const {
-  return weight_.defined() ? dy.mm(weight_) : multiply(dy, packed_dx_, std::nullopt);
-}
+at::Tensor Linear::forward(const at::Tensor& x) const { return multiply(x, weight_, bias_); }
+
+at::Tensor Linear::input_gradient(const at::Tensor& dy) const { return multiply(dy, weight_dx_, {}); }
 
 }  // namespace fltac

@@ -5,21 +5,41 @@
 
 #include <cstdint>
 
+#include "model/device.h"
+
 namespace fltac {
 
-// y = x W^T + b with W [outputs, inputs] and b [outputs], float32. Where libtorch has oneDNN, W is laid out
-// once for its kernels, for either direction of the product: on the machine of docs/performance.md they
-// run 1.3 times as fast as the BLAS product of the plain layout, for the price of a second copy.
-// "onednn" or "blas": which product this libtorch offers.
+// How the frozen weights of one device are held.
+struct WeightForm {
+  Device device;
+  at::ScalarType dtype = at::kFloat;  // of products and embedding tables: float32, bfloat16 or float16
+  bool both_layouts = true;           // whether a second copy of a product's weight may buy speed
+
+  at::TensorOptions matrix() const { return at::TensorOptions(dtype).device(device.memory); }
+  // Biases and norms: float32 whatever the type.
+  at::TensorOptions vector() const { return at::TensorOptions(at::kFloat).device(device.memory); }
+};
+
+// "onednn" or "blas": which product this libtorch offers on the CPU.
 const char* linear_path();
 
+// y = x W^T + b with W [outputs, inputs] in the form's type, b [outputs], x and y float32.
+//
+// On the CPU, float32 and (where it has instructions for it) bfloat16 go through oneDNN. With both_layouts W
+// is laid out once for its kernels, for either direction of the product, at the price of a second copy; else
+// oneDNN reads the one plain copy. For bfloat16 x is rounded to bfloat16, products are summed in float32, and
+// y is rounded to bfloat16: libtorch's oneDNN gives results in the type of x only. Everything else on the
+// CPU, float16 above all, for which it has no product worth using, is held as it is and made float32 for each
+// product.
+//
+// On CUDA x is rounded to W's type, and products are summed and given in float32.
 class Linear {
  public:
   Linear() = default;
   // An undefined bias means none.
-  Linear(const at::Tensor& weight, const at::Tensor& bias);
+  Linear(const at::Tensor& weight, const at::Tensor& bias, const WeightForm& form);
   // Without bias, and reading `weight` as it is: for weights that something else reads too.
-  static Linear shared(const at::Tensor& weight);
+  static Linear shared(const at::Tensor& weight, const WeightForm& form);
 
   // x [rows, inputs] -> [rows, outputs]; x may have any row stride.
   at::Tensor forward(const at::Tensor& x) const;
@@ -30,8 +50,15 @@ class Linear {
   int64_t bytes() const { return bytes_; }
 
  private:
-  at::Tensor weight_;              // plain; undefined where the two below hold it
-  at::Tensor packed_, packed_dx_;  // oneDNN's own layouts of W and W^T
+  enum class Product : uint8_t { OneDnn, Converted, Cuda };
+  static Product product_for(const WeightForm& form);
+
+  at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
+
+  Product product_ = Product::Converted;
+  at::ScalarType dtype_ = at::kFloat;
+  // W and W^T, each a view of one plain copy or a copy in oneDNN's own layout.
+  at::Tensor weight_, weight_dx_;
   at::Tensor bias_;
   int64_t bytes_ = 0;
 };

@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "lora/lora.h"
@@ -92,8 +91,7 @@ class Ops {
 const Ops& cpu_ops();
 const Ops& tensor_ops();
 
-// The implementation for a device by its name: "cpu" and "cpu:N" compute with the CPU's kernels, all others
-// with tensor operations; "portable" is the CPU's memory with these.
-const Ops& ops_for(std::string_view device);
+// The CPU's kernels for its own devices, tensor operations for all others.
+const Ops& ops_for(const Device& device);
 
 }  // namespace fltac

@@ -48,9 +48,9 @@ at::Tensor PassContext::output_index(const at::Device& device) const {
       .to(device);
 }
 
-const Ops& PassContext::ops(int64_t) const { return cpu_ops(); }
-const Ops& PassContext::embedding_ops() const { return ops(0); }
-const Ops& PassContext::output_ops() const { return ops(architecture.layers - 1); }
+const Ops& PassContext::ops(int64_t layer) const { return ops_for(backbone.placement().layer(layer)); }
+const Ops& PassContext::embedding_ops() const { return ops_for(backbone.placement().embedding()); }
+const Ops& PassContext::output_ops() const { return ops_for(backbone.placement().output()); }
 
 std::span<const int32_t> PassContext::query_positions(int64_t layer) const {
   return is_last(layer) ? output_positions_ : batch.positions;

@@ -28,6 +28,8 @@ struct PassOptions {
   // Where the batch's sequences continue (PackedBatch::places) and its keys and values are kept; without
   // gradients.
   KeyValueCache* cache = nullptr;
+  // Keep only what each layer reads, and compute the layer again for backward: the same bits in less memory.
+  bool checkpointing = false;
 };
 
 // Where dropout masks are drawn. A layer's sites are layer_site(layer) + one of the second group; LoRA's add

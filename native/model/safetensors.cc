@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -79,6 +80,19 @@ void add_shard(const std::string& path, TensorEntries& entries, StringMap& metad
   metadata.merge(header.metadata);
 }
 
+constexpr uint64_t kPieceBytes = uint64_t{16} << 20;
+
+// n values that lie at [begin, end) of a file: in its own memory, or copied where they are not aligned there.
+at::Tensor stored(const MappedFile& file, uint64_t begin, uint64_t end, int64_t n, at::ScalarType type) {
+  const std::byte* bytes = file.bytes().data() + begin;
+  if (reinterpret_cast<uintptr_t>(bytes) % c10::elementSize(type) == 0) {
+    return at::from_blob(const_cast<std::byte*>(bytes), {n}, at::TensorOptions().dtype(type));
+  }
+  at::Tensor copy = at::empty({n}, at::TensorOptions().dtype(type));
+  std::memcpy(copy.data_ptr(), bytes, end - begin);
+  return copy;
+}
+
 bool floating(at::ScalarType type) {
   return type == at::kFloat || type == at::kHalf || type == at::kBFloat16 || type == at::kDouble;
 }
@@ -120,7 +134,14 @@ const TensorEntry& SafetensorsModel::entry(const std::string& name) const {
 }
 
 at::Tensor SafetensorsModel::load(const std::string& name, at::ScalarType dtype) const {
+  at::Tensor tensor = at::empty(entry(name).shape, at::TensorOptions().dtype(dtype));
+  load_into(name, tensor);
+  return tensor;
+}
+
+void SafetensorsModel::load_into(const std::string& name, const at::Tensor& destination) const {
   const TensorEntry& tensor = entry(name);
+  const at::ScalarType dtype = destination.scalar_type();
   const SafetensorsType* type = find_safetensors_type(tensor.dtype);
   const bool same = type != nullptr && type->scalar == dtype;
   const bool converts = type != nullptr && type->scalar && floating(*type->scalar) && floating(dtype);
@@ -128,12 +149,15 @@ at::Tensor SafetensorsModel::load(const std::string& name, at::ScalarType dtype)
     fail(ErrorCode::Unsupported, tensor.file->path(), ": tensor \"", name, "\" is stored as ", tensor.dtype,
          " and cannot be loaded as ", c10::toString(dtype));
   }
-  // Copied before anything reads it as numbers: the file need not be aligned.
-  at::Tensor stored = at::empty(tensor.shape, at::TensorOptions().dtype(*type->scalar));
-  if (tensor.end > tensor.begin) {
-    std::memcpy(stored.data_ptr(), tensor.file->bytes().data() + tensor.begin, tensor.end - tensor.begin);
+  const at::Tensor values = destination.view({-1});
+  const auto piece = static_cast<int64_t>(kPieceBytes / type->bytes);
+  for (int64_t at = 0; at < tensor.values; at += piece) {
+    const int64_t n = std::min(piece, tensor.values - at);
+    const uint64_t begin = tensor.begin + static_cast<uint64_t>(at) * type->bytes;
+    const uint64_t end = begin + static_cast<uint64_t>(n) * type->bytes;
+    values.narrow(0, at, n).copy_(stored(*tensor.file, begin, end, n, *type->scalar));
+    tensor.file->give_back(begin, end);
   }
-  return same ? stored : stored.to(dtype);
 }
 
 }  // namespace fltac

@@ -52,6 +52,9 @@ class SafetensorsModel {
   // type (rounding to nearest even); other types are given only as what they are stored as. Errors:
   // MissingWeight, Unsupported (a conversion that is not offered).
   at::Tensor load(const std::string& name, at::ScalarType dtype) const;
+  // The same into `destination`, contiguous, of as many values, on any device. Read and converted piece by
+  // piece; the file's pages are given back, so that this takes some 16 MiB besides the destination.
+  void load_into(const std::string& name, const at::Tensor& destination) const;
 
  private:
   std::string path_;

@@ -7,7 +7,7 @@ namespace fltac {
 using kernels::DropoutPlan;
 
 Pass::Pass(const AdapterBank& bank, const PackedBatch& batch, PassOptions options)
-    : context_(bank, batch, options), layers_(static_cast<size_t>(context_.architecture.layers)) {}
+    : context_(bank, batch, options), tapes_(static_cast<size_t>(context_.architecture.layers)) {}
 
 Pass::Layer::Layer(const PassContext& pass, int64_t index)
     : lora(pass, index),
@@ -21,11 +21,20 @@ Pass::Layer::Layer(const PassContext& pass, int64_t index)
       mlp_end{kMlpOut, pass.architecture.hidden_dropout, 2 * index + 2, {}, {}} {}
 
 at::Tensor Pass::forward() {
+  const Placement& placement = context_.backbone.placement();
+  const Device* device = &placement.embedding();
   Stream stream = begin();
   for (int64_t layer = 0; layer < context_.architecture.layers; ++layer) {
-    stream = forward_layer(layer, stream);
+    stream = forward_layer(layer, moved(stream, *device, placement.layer(layer)));
+    device = &placement.layer(layer);
   }
-  return stream.normed;
+  return move(stream.normed, *device, placement.output());
+}
+
+Pass::Stream Pass::moved(const Stream& stream, const Device& from, const Device& to) const {
+  const at::Tensor normed = move(stream.normed, from, to);
+  const bool one = stream.residual.defined() && stream.residual.is_same(stream.normed);
+  return {normed, one ? normed : move(stream.residual, from, to)};
 }
 
 // Norms after the sum drop what the embedding's norm gives; norms before the block drop the embedding itself.
@@ -46,17 +55,25 @@ Pass::Stream Pass::begin() const {
 
 Pass::Stream Pass::forward_layer(int64_t index, const Stream& input) {
   auto layer = std::make_unique<Layer>(context_, index);
+  const Stream output = run_layer(*layer, index, input);
+  if (!context_.keeps_tape(index)) return output;
+  // The last layer is the first that backward meets: to let go of it would free nothing.
+  const bool again = context_.options.checkpointing && !context_.is_last(index);
+  if (again) layer.reset();
+  tapes_[static_cast<size_t>(index)] = {std::move(layer), again ? input : Stream()};
+  return output;
+}
+
+Pass::Stream Pass::run_layer(Layer& layer, int64_t index, const Stream& input) const {
   Stream queries = input;
   if (context_.is_last(index)) {
     const at::Tensor rows = context_.output_index(input.normed.device());
     queries.normed = input.normed.index_select(0, rows);
     queries.residual = is_post() ? queries.normed : input.residual.index_select(0, rows);
   }
-  const at::Tensor attended = layer->attention.forward(input.normed, queries.normed);
-  const Stream middle = join(index, layer->attention_end, attended, queries.residual);
-  const Stream output = join(index, layer->mlp_end, layer->mlp.forward(middle.normed), middle.residual);
-  if (context_.keeps_tape(index)) layers_[static_cast<size_t>(index)] = std::move(layer);
-  return output;
+  const at::Tensor attended = layer.attention.forward(input.normed, queries.normed);
+  const Stream middle = join(index, layer.attention_end, attended, queries.residual);
+  return join(index, layer.mlp_end, layer.mlp.forward(middle.normed), middle.residual);
 }
 
 Pass::Stream Pass::join(int64_t layer, Join& end, const at::Tensor& x, const at::Tensor& residual) const {
@@ -75,15 +92,23 @@ Pass::Stream Pass::join(int64_t layer, Join& end, const at::Tensor& x, const at:
 }
 
 void Pass::backward(const at::Tensor& dfeatures, GradientSink& sink) {
+  const Placement& placement = context_.backbone.placement();
+  const Device* device = &placement.output();
   Stream gradient{dfeatures, {}};
   for (int64_t layer = context_.architecture.layers - 1; layer >= context_.first_adapted; --layer) {
-    gradient = backward_layer(layer, gradient, sink);
-    layers_[static_cast<size_t>(layer)].reset();
+    gradient = backward_layer(layer, moved(gradient, *device, placement.layer(layer)), sink);
+    device = &placement.layer(layer);
+    tapes_[static_cast<size_t>(layer)] = {};
   }
 }
 
 Pass::Stream Pass::backward_layer(int64_t index, const Stream& doutput, GradientSink& sink) {
-  Layer& layer = *layers_[static_cast<size_t>(index)];
+  Tape& tape = tapes_[static_cast<size_t>(index)];
+  if (!tape.layer) {
+    tape.layer = std::make_unique<Layer>(context_, index);
+    run_layer(*tape.layer, index, tape.input);
+  }
+  Layer& layer = *tape.layer;
   const at::Tensor none;
   at::Tensor dx;
   // With norms after the sum, a block's residual is what it reads: both gradients meet there.

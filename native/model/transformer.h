@@ -50,16 +50,26 @@ class Pass {
     Join attention_end, mlp_end;
   };
 
+  // What backward needs of a layer: all that its blocks keep, or with checkpointing only what it reads (of
+  // all but the last layer).
+  struct Tape {
+    std::unique_ptr<Layer> layer;
+    Stream input;
+  };
+
   bool is_post() const { return context_.architecture.family->norm_place == NormPlace::Post; }
+  // The stream on `to`: each tensor is copied once where the devices differ.
+  Stream moved(const Stream& stream, const Device& from, const Device& to) const;
   Stream begin() const;
   Stream forward_layer(int64_t index, const Stream& input);
+  Stream run_layer(Layer& layer, int64_t index, const Stream& input) const;
   Stream backward_layer(int64_t index, const Stream& doutput, GradientSink& sink);
   Stream join(int64_t layer, Join& end, const at::Tensor& x, const at::Tensor& residual) const;
   // From the gradient of a join's result to that of its residual, and of the block's result: dx.
   at::Tensor join_backward(int64_t layer, const Join& end, const Stream& doutput, at::Tensor& dx) const;
 
   PassContext context_;
-  std::vector<std::unique_ptr<Layer>> layers_;  // those that backward needs
+  std::vector<Tape> tapes_;  // of the layers that backward needs
 };
 
 }  // namespace fltac

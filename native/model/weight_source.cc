@@ -16,15 +16,6 @@ std::vector<std::string> with_ending(const std::vector<std::string>& modules, co
 
 }  // namespace
 
-Parameters stack(const std::vector<Parameters>& parts) {
-  std::vector<at::Tensor> weights, biases;
-  for (const Parameters& part : parts) {
-    weights.push_back(part.weight);
-    if (part.bias.defined()) biases.push_back(part.bias);
-  }
-  return {at::cat(weights), biases.empty() ? at::Tensor() : at::cat(biases)};
-}
-
 WeightSource::WeightSource(const SafetensorsModel& model, const Architecture& architecture, std::string where)
     : model_(model), prefix_(architecture.family->prefix), where_(std::move(where)) {
   for (const auto& [name, entry] : model_.entries()) left_.insert(name);
@@ -50,7 +41,8 @@ std::string WeightSource::find(const std::vector<std::string>& names) const {
   return {};
 }
 
-at::Tensor WeightSource::take(const std::vector<std::string>& names, const std::vector<int64_t>& shape) {
+void WeightSource::take_into(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
+                             const at::Tensor& destination) {
   const std::string found = find(names);
   if (found.empty()) fail(ErrorCode::MissingWeight, where_, ": the tensor ", names.front(), " is missing");
   const std::vector<int64_t>& stored = model_.entry(found).shape;
@@ -59,7 +51,15 @@ at::Tensor WeightSource::take(const std::vector<std::string>& names, const std::
     sizes << at::IntArrayRef(stored) << ", config.json asks for " << at::IntArrayRef(shape);
     fail(ErrorCode::Shape, where_, ": the tensor ", found, " has shape ", sizes.str());
   }
-  return take_any(found);
+  model_.load_into(found, destination);
+  left_.erase(found);
+}
+
+at::Tensor WeightSource::take(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
+                              const at::TensorOptions& options) {
+  at::Tensor tensor = at::empty(shape, options);
+  take_into(names, shape, tensor);
+  return tensor;
 }
 
 at::Tensor WeightSource::take_any(const std::string& found) {
@@ -67,16 +67,28 @@ at::Tensor WeightSource::take_any(const std::string& found) {
   return model_.load(found, at::kFloat);
 }
 
-Parameters WeightSource::parameters(const std::vector<std::string>& modules, std::vector<int64_t> shape,
-                                    bool bias) {
-  Parameters parameters{take(with_ending(modules, ".weight"), shape), {}};
-  if (bias) parameters.bias = take(with_ending(modules, ".bias"), {shape.front()});
-  return parameters;
+Linear WeightSource::linear(const std::vector<ModuleShape>& modules, const WeightForm& form) {
+  int64_t outputs = 0;
+  for (const ModuleShape& module : modules) outputs += module.shape.front();
+  const std::vector<int64_t>& shape = modules.front().shape;
+  const at::Tensor weight =
+      at::empty({outputs, c10::multiply_integers(shape) / shape.front()}, form.matrix());
+  const at::Tensor bias = modules.front().bias ? at::empty({outputs}, form.vector()) : at::Tensor();
+  int64_t at = 0;
+  for (const ModuleShape& module : modules) {
+    const int64_t n = module.shape.front();
+    take_into(with_ending(module.names, ".weight"), module.shape, weight.narrow(0, at, n));
+    if (module.bias) take_into(with_ending(module.names, ".bias"), {n}, bias.narrow(0, at, n));
+    at += n;
+  }
+  return {weight, bias, form};
 }
 
-Norm WeightSource::norm(const std::vector<std::string>& modules, int64_t n, NormKind kind) {
-  const Parameters parameters = this->parameters(modules, {n}, kind == NormKind::Layer);
-  return {parameters.weight, parameters.bias};
+Norm WeightSource::norm(const std::vector<std::string>& modules, int64_t n, NormKind kind,
+                        const WeightForm& form) {
+  Norm norm{take(with_ending(modules, ".weight"), {n}, form.vector()), {}};
+  if (kind == NormKind::Layer) norm.shift = take(with_ending(modules, ".bias"), {n}, form.vector());
+  return norm;
 }
 
 void WeightSource::ignore(const std::vector<std::string>& names) { left_.erase(find(names)); }

@@ -9,20 +9,21 @@
 
 #include "model/architecture.h"
 #include "model/backbone.h"
+#include "model/linear.h"
 #include "model/safetensors.h"
 
 namespace fltac {
 
-// A linear module as in the files: weight [outputs, inputs] and bias [outputs], undefined where it has none.
-struct Parameters {
-  at::Tensor weight, bias;
-  Linear linear() const { return {weight, bias}; }
+// A linear module in the files: its possible names, its weight's shape there (outputs first), whether it has
+// a bias.
+struct ModuleShape {
+  std::vector<std::string> names;
+  std::vector<int64_t> shape;
+  bool bias;
 };
 
-// Outputs of all parts in turn; all with a bias or none.
-Parameters stack(const std::vector<Parameters>& parts);
-
-// Knows every spelling of a name and keeps count of the tensors never asked for.
+// Knows every spelling of a name and keeps count of the tensors never asked for. Each tensor is read straight
+// into the memory that holds it, and converted on the way.
 class WeightSource {
  public:
   // `where` names the model in errors. The model must outlive the source.
@@ -33,11 +34,13 @@ class WeightSource {
   std::string find(const std::vector<std::string>& names) const;
 
   // Throws MissingWeight, Shape.
-  at::Tensor take(const std::vector<std::string>& names, const std::vector<int64_t>& shape);
-  // A tensor by its name in the files, whatever its shape.
+  at::Tensor take(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
+                  const at::TensorOptions& options);
+  // A tensor by its name in the files, whatever its shape, as float32 on the CPU.
   at::Tensor take_any(const std::string& found);
-  Parameters parameters(const std::vector<std::string>& modules, std::vector<int64_t> shape, bool bias);
-  Norm norm(const std::vector<std::string>& modules, int64_t n, NormKind kind);
+  // The outputs of all modules in turn, as one; all have a bias or none.
+  Linear linear(const std::vector<ModuleShape>& modules, const WeightForm& form);
+  Norm norm(const std::vector<std::string>& modules, int64_t n, NormKind kind, const WeightForm& form);
 
   // Counts a tensor as used without reading it.
   void ignore(const std::vector<std::string>& names);
@@ -46,6 +49,10 @@ class WeightSource {
   std::vector<std::string> left() const;
 
  private:
+  // Into `destination`, contiguous, of as many values.
+  void take_into(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
+                 const at::Tensor& destination);
+
   const SafetensorsModel& model_;
   std::string prefix_;
   std::string where_;

@@ -68,8 +68,9 @@ class StoreSink : public GradientSink {
 
 // Runs a batch forward and backward; returns the mean loss of each of its jobs before the sink has changed
 // anything.
-std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, const PassOptions& options,
+std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, PassOptions options,
                              GradientSink& sink) {
+  options.gradients = true;
   Pass pass(bank, batch, options);
   const auto head = Head::of(pass.context());
   const std::vector<double> losses = head->losses(pass.forward(), nullptr);
@@ -123,8 +124,12 @@ std::vector<int64_t> rows_of(std::span<const TrainJob> jobs) {
   return rows;
 }
 
-ResidentDevice resident_device() {
-  return [](int64_t) { return std::optional<at::Device>(); };
+// Adapters of layers that the CPU's kernels compute stay in the bank.
+ResidentDevice resident_device(const Backbone& backbone) {
+  return [&backbone](int64_t layer) {
+    const Device& device = backbone.placement().layer(layer);
+    return device.is_cpu() ? std::nullopt : std::optional(device.memory);
+  };
 }
 
 using AfterStep = std::function<void(int64_t)>;
@@ -147,8 +152,12 @@ void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const 
     }
     const auto done = static_cast<int64_t>(members.size());
     sink.begin(members, std::move(bank_rows), step + 1);
-    const std::vector<double> now =
-        run_step(bank, batch, {options.dropout, true, static_cast<uint32_t>(step), &resident}, sink);
+    const std::vector<double> now = run_step(bank, batch,
+                                             {.dropout = options.dropout,
+                                              .step = static_cast<uint32_t>(step),
+                                              .adapters = &resident,
+                                              .checkpointing = options.checkpointing},
+                                             sink);
     for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
     after_step(done);
   }
@@ -158,7 +167,7 @@ void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const 
 // what was learned.
 void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
                   std::span<std::vector<double>> losses, const AfterStep& after_step) {
-  ResidentAdapters resident(bank, rows_of(jobs), resident_device());
+  ResidentAdapters resident(bank, rows_of(jobs), resident_device(bank.backbone()));
   try {
     train_steps(bank, resident, jobs, options, losses, after_step);
   } catch (...) {
@@ -189,13 +198,13 @@ std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJ
   return losses;
 }
 
-Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout) {
+Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout, bool checkpointing) {
   check_job(bank, job, "gradient job");
   PackedBatch batch;
   add_step(bank, batch, job, 0);
   Gradient result{0.0, std::vector<float>(static_cast<size_t>(bank.layout().size))};
   StoreSink sink(result.values);
-  result.loss = run_step(bank, batch, {dropout, true, 0}, sink).front();
+  result.loss = run_step(bank, batch, {.dropout = dropout, .checkpointing = checkpointing}, sink).front();
   return result;
 }
 

@@ -25,7 +25,8 @@ struct TrainJob {
 struct TrainOptions {
   kernels::AdamW optimizer;
   bool dropout = true;
-  int64_t cohort = 1;  // most jobs in one pass
+  bool checkpointing = false;  // PassOptions::checkpointing
+  int64_t cohort = 1;          // most jobs in one pass
 };
 
 // Trains each job's bank row in place, with an optimiser state of its own that starts at zero; returns for
@@ -43,6 +44,6 @@ struct Gradient {
 };
 
 // The loss and gradient of a job's first step, with no update: what the first call of train would see.
-Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout);
+Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout, bool checkpointing);
 
 }  // namespace fltac

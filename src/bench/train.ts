@@ -44,12 +44,13 @@ async function fineTune(run: OpenRun, signal: AbortSignal): Promise<TrainReport>
   try {
     bank.initialise(0, streamKey(config.seed, 'initial'));
     const stream = streamKey(config.seed, 'dropout', 1, client, task.name);
-    const { lr, weightDecay } = config;
+    const { lr, weightDecay, gradientCheckpointing } = config;
     const started = performance.now();
     const [result] = await engine.train(bank, [{ row: 0, examples: sequences, batches, stream }], {
       lr,
       weightDecay,
       cohort: 1,
+      checkpointing: gradientCheckpointing,
       signal,
     });
     const seconds = (performance.now() - started) / 1000;

@@ -52,7 +52,8 @@ function tableRow(key: ConfigKey): string {
 function valueText(value: ConfigValue): string {
   if (value === null) return 'none';
   if (typeof value !== 'object') return String(value);
-  return (Array.isArray(value) ? value : Object.keys(value)).join(', ');
+  if (Array.isArray(value)) return value.join(', ');
+  return JSON.stringify(value);
 }
 
 /** A line of help: the meaning and the default. */

@@ -84,6 +84,21 @@ export function names(what: string): Kind<readonly string[]> {
   };
 }
 
+/** A mapping of names to texts, or null for none; `what` says of what to what. */
+export function optionalMapping(what: string): Kind<Readonly<Record<string, string>> | null> {
+  return {
+    type: z.record(z.string(), z.string()).readonly().nullable(),
+    expected: `${what}, or null for none`,
+    placeholder: 'mapping',
+    reading: 'mapping',
+  };
+}
+
+/** Text of a form. */
+export function matching(what: string, form: RegExp, words: readonly string[]): Kind<string> {
+  return { type: z.string().regex(form), expected: what, placeholder: 'name', reading: 'text', words };
+}
+
 function filledText(): z.ZodString {
   return z.string().regex(/\S/);
 }

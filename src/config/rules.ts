@@ -1,5 +1,6 @@
 /** Rules between keys: what each key's own kind cannot say. */
 import { presetShape } from '../models/presets.js';
+import { deviceMapFaults, deviceMapMessage } from '../engine/placement.js';
 import { scenarioRow } from './scenarios.js';
 import type { ConfigKey, RunConfig } from './schema.js';
 import { didYouMean } from './suggest.js';
@@ -18,6 +19,7 @@ export const RULES: readonly Rule[] = [
   { keys: ['lora_rank', 'model_name'], check: checkRank },
   { keys: ['max_len', 'model_name'], check: checkLength },
   { keys: ['train_head', 'scenario'], check: checkHead },
+  { keys: ['device_map', 'model_name'], check: checkDeviceMap },
 ];
 
 /** Settings without effect are warned of, where the user gave them and not the default. */
@@ -29,6 +31,7 @@ export const WITHOUT_EFFECT: readonly Rule[] = [
   })),
   { keys: ['max_len'], check: lengthOfImages },
   { keys: ['data'], check: dataOfOthers },
+  { keys: ['device'], check: checkDevice },
   { keys: ['weights'], check: (config) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }) },
 ];
 
@@ -62,6 +65,16 @@ function checkTasks(config: RunConfig): string | undefined {
   if (strange.length === 0) return undefined;
   const named = strange.map((task) => `${task}${didYouMean(task, known)}`).join(', ');
   return `expected tasks of scenario ${scenario} (${known.join(', ')}), found ${named}`;
+}
+
+function checkDeviceMap({ deviceMap, modelName }: RunConfig): string | undefined {
+  if (deviceMap === null) return undefined;
+  const faults = deviceMapFaults(deviceMap, presetShape(modelName)?.num_hidden_layers);
+  return faults.length === 0 ? undefined : deviceMapMessage(faults);
+}
+
+function checkDevice({ deviceMap }: RunConfig): string | undefined {
+  return deviceMap === null ? undefined : 'has no effect: device_map says where each part of the backbone goes';
 }
 
 function checkRank({ loraRank, modelName }: RunConfig): string | undefined {

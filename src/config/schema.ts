@@ -4,7 +4,19 @@
  * `config.yaml`, `--help` and `docs/configuration.md` all derive from this table.
  */
 import { cacheFromEnvironment } from '../data/hub/settings.js';
-import { boolean, integer, integerOrAuto, names, number, oneOf, optionalText, text } from './kinds.js';
+import { DEVICE_NAME } from '../engine/placement.js';
+import {
+  boolean,
+  integer,
+  integerOrAuto,
+  matching,
+  names,
+  number,
+  oneOf,
+  optionalMapping,
+  optionalText,
+  text,
+} from './kinds.js';
 import type { Kind } from './kinds.js';
 import { customData, type CustomData } from './custom-tasks.js';
 import { READY_SCENARIOS, scenarioRow, type ScenarioChoice } from './scenarios.js';
@@ -16,7 +28,8 @@ export interface DefaultContext extends ScenarioChoice {
 }
 
 /** What a key's value can be. */
-export type ConfigValue = string | number | boolean | null | readonly string[] | CustomData;
+export type ConfigValue =
+  string | number | boolean | null | readonly string[] | Readonly<Record<string, string>> | CustomData;
 
 /** A default that depends on other keys or the environment, and how to say so. */
 export interface DerivedDefault<T> {
@@ -351,16 +364,40 @@ export const KEYS = {
   device: row({
     ...FREE_FLAG,
     group: 'machine',
-    kind: oneOf(['auto', 'cpu'], ['cuda']),
+    kind: matching(
+      'auto, cpu, cuda (the first CUDA device) or a device such as cuda:1',
+      new RegExp(`^auto$|${DEVICE_NAME.source}`),
+      ['auto', 'cpu', 'cuda'],
+    ),
     default: 'auto',
-    meaning: 'where the backbone computes',
+    meaning:
+      'where the backbone computes; auto takes CUDA devices by their free memory, and the CPU where there are none',
+  }),
+  device_map: row({
+    ...FREE_KEY,
+    group: 'machine',
+    kind: optionalMapping('a mapping of the parts embedding, layers.N, layers.A-B and output to devices'),
+    default: null,
+    meaning: 'in place of device, a device for each part of the backbone (docs/devices.md)',
+    alsoCalled: ['placement', 'devices'],
   }),
   dtype: row({
     ...FLAG,
     group: 'machine',
-    kind: oneOf(['auto', 'float32'], ['bfloat16', 'float16']),
+    kind: oneOf(['auto', 'float32', 'bfloat16', 'float16']),
     default: 'auto',
-    meaning: "data type of the backbone's weights",
+    meaning:
+      "data type of the backbone's weights; auto is float32 unless the files are of half precision and the device " +
+      'computes with it',
+    alsoCalled: ['precision', 'torch_dtype'],
+  }),
+  gradient_checkpointing: row({
+    ...FREE_KEY,
+    group: 'machine',
+    kind: boolean(),
+    default: false,
+    meaning: 'whether layers are computed again for the backward pass instead of kept: less memory, the same results',
+    alsoCalled: ['checkpointing'],
   }),
 };
 

@@ -1,7 +1,8 @@
 /** The native engine's typed face: a frozen backbone, a bank of adapters, and what can be done with them. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FltacError } from '../errors.js';
+import { FltacError, messageOf } from '../errors.js';
+import { DEVICE_NAME, deviceMapFaults, deviceMapMessage, devicesOfMap } from './placement.js';
 import { callNative, native, type BuildInfo, type Handle } from './native.js';
 import type {
   AdapterLayout,
@@ -18,6 +19,7 @@ import type {
   GenerateResult,
   KmeansOptions,
   KmeansResult,
+  LoadOptions,
   PackedImages,
   TrainJob,
   TrainOptions,
@@ -25,17 +27,8 @@ import type {
 } from './types.js';
 
 export type { BuildInfo } from './native.js';
+export { deviceRuns, placementText, type DeviceMap, type DeviceRun } from './placement.js';
 export type * from './types.js';
-
-/** Devices and types that this engine computes with; "auto" chooses among them. */
-const DEVICES = ['auto', 'cpu'];
-const DTYPES = ['auto', 'float32'];
-
-function requireOneOf(what: string, value: string, known: readonly string[]): void {
-  if (!known.includes(value)) {
-    throw new FltacError('UNSUPPORTED', `${what} "${value}" is not supported by this build; use ${known.join(' or ')}`);
-  }
-}
 
 /** A frozen backbone in native memory. Held once, however many adapters are trained on it. */
 export class Backbone {
@@ -51,14 +44,24 @@ export class Backbone {
   }
 
   /**
-   * Loads a folder in Hugging Face layout: config.json and model.safetensors, or its index and shards.
-   * @throws IO, FORMAT, UNSUPPORTED, MISSING_WEIGHT or SHAPE, naming the file and the tensor
+   * Loads a folder in Hugging Face layout: config.json and model.safetensors, or its index and shards. Weights are read
+   * part by part, after the options are checked: besides the weights as they are held, one part's take memory.
+   * @throws IO, FORMAT, MISSING_WEIGHT or SHAPE, naming the file and the tensor; USAGE or UNSUPPORTED for options (all
+   *   faults of a map at once), a model family or a device that is not there; OUT_OF_MEMORY; ABORTED between two parts
    */
-  static async load(folder: string, options: { device?: string; dtype?: string } = {}): Promise<Backbone> {
-    requireOneOf('device', options.device ?? 'auto', DEVICES);
-    requireOneOf('dtype', options.dtype ?? 'auto', DTYPES);
-    const { handle, ...info } = await callNative((addon, hooks) => addon.loadBackbone(folder, hooks));
-    return new Backbone(info, handle, await readFile(join(folder, 'config.json'), 'utf8'));
+  static async load(folder: string, options: LoadOptions = {}): Promise<Backbone> {
+    const { signal, onProgress, dtype = 'auto' } = options;
+    checkDevices(options);
+    const path = join(folder, 'config.json');
+    const config = await readText(path);
+    const devices = partDevices(options, native().describeArchitecture(config, path).numLayers);
+    const settings = { dtype, ...(devices === undefined ? {} : { devices }) };
+    const { handle, ...loaded } = await callNative(
+      (addon, hooks) => addon.loadBackbone(folder, { ...settings, ...hooks }),
+      { signal, onProgress },
+    );
+    const device = [...new Set(loaded.placement.map((part) => part.device))].join(', ');
+    return new Backbone({ ...loaded, device }, handle, config);
   }
 
   /** The tensors of an adapter of this backbone. @throws USAGE for a spec that does not fit */
@@ -69,6 +72,45 @@ export class Backbone {
   /** Frees the weights; banks made from this backbone keep them until they are disposed too. */
   dispose(): void {
     native().dispose(this.handle);
+  }
+}
+
+/**
+ * Whether the devices that are asked for exist, before anything is downloaded or read.
+ * @throws USAGE for a name or a map that is wrong whatever the model; UNSUPPORTED for devices that are not there
+ */
+export function checkDevices({ device = 'auto', deviceMap = null }: Pick<LoadOptions, 'device' | 'deviceMap'>): void {
+  const faults = deviceMap === null ? [] : deviceMapFaults(deviceMap);
+  const named = deviceMap === null ? [device].filter((name) => name !== 'auto') : Object.values(deviceMap);
+  const absent = [...new Set(named)]
+    .filter((name) => deviceMap === null || DEVICE_NAME.test(name))
+    .flatMap((name) => deviceFault(name));
+  if (faults.length > 0) throw new FltacError('USAGE', deviceMapMessage([...faults, ...absent.map(messageOf)]));
+  if (absent.length === 1) throw absent[0]!;
+  if (absent.length > 1) throw new FltacError(absent[0]!.code, absent.map(messageOf).join('; '));
+}
+
+function deviceFault(name: string): FltacError[] {
+  try {
+    native().checkDevice(name);
+    return [];
+  } catch (error) {
+    if (error instanceof FltacError) return [error];
+    throw error;
+  }
+}
+
+/** A device for each part; undefined leaves the choice to the engine. */
+function partDevices({ device = 'auto', deviceMap = null }: LoadOptions, layers: number): string[] | undefined {
+  if (deviceMap !== null) return devicesOfMap(deviceMap, layers);
+  return device === 'auto' ? undefined : new Array<string>(layers + 2).fill(device);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new FltacError('IO', `${path}: cannot be read: ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -155,9 +197,9 @@ export async function train(
 export async function gradient(
   bank: AdapterBank,
   job: TrainJob,
-  options: { dropout: boolean },
+  options: Pick<TrainOptions, 'checkpointing'> & { dropout: boolean },
 ): Promise<{ loss: number; gradient: Float32Array }> {
-  return callNative((addon) => addon.gradient(bank.handle, job, options.dropout));
+  return callNative((addon) => addon.gradient(bank.handle, job, options));
 }
 
 /** Logits and mean loss of each job, without dropout. */

@@ -36,10 +36,14 @@ export interface BuildInfo {
   readonly libtorch: string;
   /** whether this libtorch sees a CUDA device */
   readonly cuda: boolean;
+  /** visible CUDA devices that this build can use */
+  readonly cudaDevices: number;
   /** threads that libtorch uses where nothing else is asked for */
   readonly threads: number;
   /** instruction set that libtorch chose, e.g. "AVX512" */
   readonly cpu: string;
+  /** whether this CPU has instructions for products of bfloat16 */
+  readonly bfloat16: boolean;
   /** how products with frozen weights are computed: "onednn" in its own layouts, else "blas" */
   readonly linear: string;
 }
@@ -48,12 +52,17 @@ export interface NativeModule {
   buildInfo(): BuildInfo;
   memoryHeld(): number;
   setThreads(threads: number): void;
+  /** @throws USAGE for a name of no kind of device, UNSUPPORTED for a device that is not there */
+  checkDevice(name: string): void;
   describeArchitecture(config: string, name: string): ArchitectureInfo;
   adapterLayout(config: string, name: string, spec: AdapterSpec): AdapterLayout;
   createControl(): Handle<'control'>;
   cancel(control: Handle<'control'>): void;
   dispose(handle: Handle<string>): void;
-  loadBackbone(folder: string, hooks: Hooks): Promise<BackboneInfo & { handle: Handle<'backbone'> }>;
+  loadBackbone(
+    folder: string,
+    options: { dtype: string; devices?: readonly string[] } & Hooks,
+  ): Promise<Omit<BackboneInfo, 'device'> & { handle: Handle<'backbone'> }>;
   createBank(
     backbone: Handle<'backbone'>,
     spec: AdapterSpec,
@@ -71,7 +80,11 @@ export interface NativeModule {
     into: Handle<'bank'>,
   ): Promise<void>;
   train(bank: Handle<'bank'>, jobs: readonly TrainJob[], options: object): Promise<Float64Array[]>;
-  gradient(bank: Handle<'bank'>, job: TrainJob, dropout: boolean): Promise<{ loss: number; gradient: Float32Array }>;
+  gradient(
+    bank: Handle<'bank'>,
+    job: TrainJob,
+    options: { dropout: boolean; checkpointing?: boolean },
+  ): Promise<{ loss: number; gradient: Float32Array }>;
   evaluate(bank: Handle<'bank'>, jobs: readonly EvaluateJob[], options: object): Promise<EvaluateResult[]>;
   generate(bank: Handle<'bank'>, jobs: readonly GenerateJob[], options: object): Promise<GenerateResult[]>;
   kmeans(data: Handle<'bank'> | Float32Array, options: object): Promise<KmeansResult>;

@@ -5,6 +5,7 @@
  * native side keeps alive until the call's promise settles; nothing here blocks the event loop for longer than
  * checking its arguments.
  */
+import type { DeviceMap } from './placement.js';
 
 /** How adapters are shaped and applied; fixed for the life of a bank. */
 export interface AdapterSpec {
@@ -62,15 +63,44 @@ export interface ArchitectureInfo {
   parameters: number;
 }
 
-export interface BackboneInfo extends ArchitectureInfo {
-  /** where the weights lie, e.g. "cpu" */
+/** Where one part of a backbone lies. */
+export interface PartPlacement {
+  /** "embedding", "layers.N" or "output" */
+  part: string;
   device: string;
-  /** "float32" | "bfloat16" | "float16" */
+  /** bytes the part's weights take */
+  bytes: number;
+}
+
+export interface BackboneInfo extends ArchitectureInfo {
+  /** where the weights lie, e.g. "cpu"; several devices with commas */
+  device: string;
+  /** every part, in the order in which they are computed */
+  placement: readonly PartPlacement[];
+  /** of the weights of products and embedding tables: "float32" | "bfloat16" | "float16"; all else is float32 */
   dtype: string;
-  /** bytes the weights take */
+  /** why it is that type; completes "because" */
+  dtypeReason: string;
+  /** bytes the weights take, in the layouts in which they are held */
   bytes: number;
   /** tensors in the files that the architecture does not use */
   unused: readonly string[];
+}
+
+/** How a backbone is loaded. */
+export interface LoadOptions {
+  /** a device's name, or "auto" (default): CUDA devices by their free memory, and where there are none the CPU */
+  device?: string;
+  /** a device for each part, in place of `device` */
+  deviceMap?: DeviceMap | null;
+  /**
+   * of the weights: "float32", "bfloat16", "float16", or "auto" (default): on CUDA the files' where it is of half
+   * precision, on a CPU with bfloat16 instructions bfloat16 for such files, else float32
+   */
+  dtype?: string;
+  /** called now and then from the event loop: `done` of `total` parts are loaded */
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal | undefined;
 }
 
 /** Token sequences of different lengths laid end to end, with no padding. */
@@ -139,6 +169,11 @@ export interface TrainOptions {
   weightDecay?: number;
   /** false switches every dropout off (the backbone's and LoRA's) */
   dropout?: boolean;
+  /**
+   * true keeps of each layer only what it reads and computes the layer again for backward: the same bits in less
+   * memory, for about a third more time
+   */
+  checkpointing?: boolean;
   /** most jobs trained in one pass; 1 trains one after another */
   cohort: number;
   /** called now and then from the event loop: `done` of `total` optimiser steps over all jobs */

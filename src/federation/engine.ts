@@ -17,6 +17,7 @@ import type {
   GenerateResult,
   KmeansOptions,
   KmeansResult,
+  LoadOptions as BackboneOptions,
   TrainJob,
   TrainOptions,
   TrainResult,
@@ -64,15 +65,15 @@ export interface Engine {
 }
 
 /** How to load a backbone. */
-export interface LoadOptions {
-  device: string;
-  dtype: string;
+export interface LoadOptions extends BackboneOptions {
   /** 0 takes OMP_NUM_THREADS, or else all cores */
   threads: number;
 }
 
 /** Everything a run needs from the engine, backbone or not. */
 export interface EngineFace {
+  /** @throws USAGE or UNSUPPORTED for devices that are not there, before anything is downloaded */
+  checkDevices(options: Pick<LoadOptions, 'device' | 'deviceMap'>): void;
   load(folder: string, options: LoadOptions): Promise<Engine>;
   /** What a config.json's text says of a backbone; needs no weights. `name` names it in errors. */
   describeArchitecture(config: string, name: string): ArchitectureInfo;

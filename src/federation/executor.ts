@@ -61,6 +61,8 @@ export interface CohortSettings {
   batchSize: number;
   /** most jobs trained in one pass */
   cohort: number;
+  /** default false; changes memory and time, not results */
+  gradientCheckpointing?: boolean;
 }
 
 /** One (job, part) to train, with the place of its report. */
@@ -134,7 +136,7 @@ export class CohortExecutor implements Executor {
     pieces: readonly PreparedPiece[],
     context: ExecutorContext,
   ): Promise<(LocalReport & { report: number })[]> {
-    const { seed, lr, weightDecay, cohort } = this.#settings;
+    const { seed, lr, weightDecay, cohort, gradientCheckpointing = false } = this.#settings;
     const before = pieces.map((piece) => this.#bank.get(piece.job.row));
     const jobs: TrainJob[] = pieces.map(({ job, part, examples, batches }) => ({
       row: job.row,
@@ -146,6 +148,7 @@ export class CohortExecutor implements Executor {
       lr,
       weightDecay,
       cohort,
+      checkpointing: gradientCheckpointing,
       signal: context.signal,
       onProgress: (done) => context.onProgress?.(done),
     });

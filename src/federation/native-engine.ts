@@ -3,6 +3,7 @@ import {
   AdapterBank,
   Backbone,
   buildInfo,
+  checkDevices,
   describeArchitecture,
   evaluate,
   generate,
@@ -20,6 +21,7 @@ import type { Bank, Engine, EngineFace, LoadOptions } from './engine.js';
 
 /** Loads backbones with libtorch; @throws FltacError NATIVE at the first use when the addon cannot be loaded */
 export const nativeEngine: EngineFace = {
+  checkDevices,
   load: loadEngine,
   describeArchitecture,
   environment() {
@@ -32,9 +34,9 @@ export const nativeEngine: EngineFace = {
   writeSafetensors,
 };
 
-async function loadEngine(folder: string, options: LoadOptions): Promise<Engine> {
-  setThreads(resolveThreads(options.threads));
-  const backbone = await Backbone.load(folder, { device: options.device, dtype: options.dtype });
+async function loadEngine(folder: string, { threads, ...options }: LoadOptions): Promise<Engine> {
+  setThreads(resolveThreads(threads));
+  const backbone = await Backbone.load(folder, options);
   return {
     info: backbone.info,
     layout: (spec) => backbone.layout(spec),

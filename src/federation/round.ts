@@ -23,6 +23,7 @@ export interface FederationSettings {
   readonly localSteps: number;
   readonly lr: number;
   readonly weightDecay: number;
+  readonly gradientCheckpointing?: boolean;
   readonly batchSize: number;
   readonly evalEvery: number;
   readonly maxEvalBatches: number;

@@ -4,6 +4,7 @@
 export interface ModelShape {
   readonly model_type: string;
   readonly hidden_size: number;
+  readonly num_hidden_layers: number;
   readonly max_position_embeddings?: number;
   readonly [key: string]: string | number | boolean | undefined;
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import { deviceRuns } from '../engine/placement.js';
 import { resolveThreads } from '../engine/threads.js';
 import type { OpenRun } from './open.js';
 
@@ -31,7 +32,9 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     memory_bytes: os.totalmem(),
     threads: resolveThreads(run.config.threads),
     device: info.device,
+    placement: deviceRuns(info.placement),
     dtype: info.dtype,
+    dtype_reason: info.dtypeReason,
     cohort: run.cohort,
     model: { id: run.model.id, revision: run.model.revision, family: info.family, parameters: info.parameters },
     data: run.scenario.provenance,

@@ -1,13 +1,14 @@
 /** What training and evaluating a run share: its model, data, partition and engine, opened from a configuration. */
 import type { RunConfig } from '../config/schema.js';
 import type { ResolvedModel, Scenario, loadScenario, resolveModel } from '../data/scenario.js';
+import { placementText } from '../engine/placement.js';
 import type { AdapterSpec, BackboneInfo } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { partitionTasks, type Partition } from '../federation/partition.js';
 import { assertCompatible } from './compatible.js';
-import type { Log } from './log.js';
+import type { Log, ProgressHandle } from './log.js';
 
 /** The parts of fltac below a run; tests give others. */
 export interface RunParts {
@@ -45,6 +46,7 @@ export interface OpenRun {
  */
 export async function openRun(config: RunConfig, context: RunContext): Promise<OpenRun> {
   const { face, ...data } = context.parts ?? (await productionParts());
+  face.checkDevices(config);
   const dataContext = { log: context.log, signal: context.signal };
   const model = await data.resolveModel(config, dataContext, (text, path) =>
     assertCompatible(config, face.describeArchitecture(text, path)),
@@ -52,9 +54,29 @@ export async function openRun(config: RunConfig, context: RunContext): Promise<O
   const scenario = await data.loadScenario(config, model, dataContext);
   const { partition, rows } = splitRows(config, scenario);
   assertNotAborted(context.signal);
-  const engine = await face.load(model.folder, { device: config.device, dtype: config.dtype, threads: config.threads });
+  const engine = await loadBackbone(face, model.folder, config, context);
   const spec = adapterSpec(config, scenario);
   return { config, face, model, scenario, partition, rows, engine, spec, cohort: chooseCohort(config, engine.info) };
+}
+
+/** Loads the backbone and says where it lies and in which type, and why. */
+async function loadBackbone(
+  face: EngineFace,
+  folder: string,
+  config: RunConfig,
+  { log, signal }: RunContext,
+): Promise<Engine> {
+  const { device, deviceMap, dtype, threads } = config;
+  let bar: ProgressHandle | undefined;
+  const onProgress = (done: number, total: number) => {
+    bar ??= log.progress('loading backbone', total);
+    bar.update(done);
+  };
+  const options = { device, deviceMap, dtype, threads, signal, onProgress };
+  const engine = await face.load(folder, options).finally(() => bar?.done());
+  const { info } = engine;
+  log.info(`backbone: ${placementText(info.placement)}; weights in ${info.dtype}, because ${info.dtypeReason}`);
+  return engine;
 }
 
 async function productionParts(): Promise<RunParts> {

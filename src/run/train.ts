@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import { stringifyConfig } from '../config/index.js';
-import { FltacError } from '../errors.js';
+import { FltacError, type ErrorCode } from '../errors.js';
 import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
@@ -243,16 +243,21 @@ function roundLine(rounds: number, outcome: RoundOutcome): string {
   return `round ${outcome.round}/${rounds}: ${parts.join(', ')} (${formatSeconds(outcome.seconds)})`;
 }
 
+/** How errors that leave the complete rounds as they are begin. */
+const STOPS: Partial<Record<ErrorCode, string>> = { ABORTED: 'stopped', OUT_OF_MEMORY: 'memory ran out' };
+
 /** Turns a stop inside a round into one that says what the folder holds. */
 async function stoppable<T>(work: Promise<T>, saved: number, rounds: number, folder: string): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (!(error instanceof FltacError) || error.code !== 'ABORTED') throw error;
+    const stop = error instanceof FltacError ? STOPS[error.code] : undefined;
+    if (!(error instanceof FltacError) || stop === undefined) throw error;
     const what =
       saved === 0
         ? `no round was complete; ${folder} holds the run's settings`
         : `${saved === 1 ? 'round 1 is' : `rounds 1 to ${saved} are`} saved in ${folder}`;
-    throw new FltacError('ABORTED', `stopped in round ${saved + 1} of ${rounds}: ${what}`, { cause: error });
+    const why = error.code === 'ABORTED' ? '' : `\n${error.message}`;
+    throw new FltacError(error.code, `${stop} in round ${saved + 1} of ${rounds}: ${what}${why}`, { cause: error });
   }
 }

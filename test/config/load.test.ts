@@ -85,10 +85,25 @@ describe('values', () => {
     expect(load({ overrides: ['initial_adapter=null'] }).initialAdapter).toBeNull();
   });
 
+  it('takes a device map from a file, an override or TypeScript, or null for none', () => {
+    const deviceMap = { embedding: 'cuda:0', 'layers.0-11': 'cpu:1', output: 'cuda:0' };
+    expect(load({}).deviceMap).toBeNull();
+    const yaml = 'device_map:\n  embedding: cuda:0\n  layers.0-11: cpu:1\n  output: cuda:0\n';
+    expect(load({ file: file(yaml) }).deviceMap).toEqual(deviceMap);
+    const text = 'device_map={embedding: cuda:0, layers.0-11: cpu:1, output: cuda:0}';
+    expect(load({ overrides: [text] }).deviceMap).toEqual(deviceMap);
+    expect(makeConfig({ deviceMap }, {}).deviceMap).toEqual(deviceMap);
+  });
+
+  it.each(['auto', 'cpu', 'cuda', 'cuda:3', 'cpu:1', 'portable'])('takes %s for a device', (device) => {
+    expect(load({ flags: { device } }).device).toBe(device);
+  });
+
   it('cannot be changed after loading', () => {
-    const config = load({});
+    const config = load({ overrides: ['device_map={embedding: cpu, layers.0: cpu, output: cpu}', 'model_name=x'] });
     expect(Object.isFrozen(config)).toBe(true);
     expect(Object.isFrozen(config.tasks)).toBe(true);
+    expect(Object.isFrozen(config.deviceMap)).toBe(true);
   });
 
   // One value outside each key's range; a key without a row here would go untested.
@@ -107,7 +122,7 @@ describe('values', () => {
     ...{ lora_rank: 0, lora_alpha: -1, lora_dropout: 1, target_modules: ['a', 'a'], train_head: 'yes' },
     ...{ initial_adapter: 3, weights: 'equal', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
     ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: 0 },
-    ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8' },
+    ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8', device_map: 'cpu', gradient_checkpointing: 1 },
   };
 
   it.each(CONFIG_KEYS)('outside the range of %s is refused, saying what is expected', (key) => {
@@ -146,7 +161,10 @@ describe('faults', () => {
     expect(lines).toContain('--override =1: an empty name is not a config key');
     expect(message).toMatch(/--override tasks=\[a: expected a list of .*not valid YAML/);
     expect(lines).toContain('--batch-size: expected an integer, 1 or more, found -4');
-    expect(lines).toContain('--device: expected one of auto, cpu, found the text "gpu"; did you mean cpu?');
+    expect(lines).toContain(
+      '--device: expected auto, cpu, cuda (the first CUDA device) or a device such as cuda:1, found the text "gpu"; ' +
+        'did you mean cpu?',
+    );
     expect(lines).toContain('--rond: is not a flag of this command; did you mean --rounds?');
     expect(lines).toContain(
       '--eval-batch-size: is not a flag of this command; give it as --override eval_batch_size=…',
@@ -157,11 +175,7 @@ describe('faults', () => {
     expect(faults({ overrides: ['lr=fast'], flags: { lr: '0.1' } })).toContain('--override lr=fast');
   });
 
-  it.each([
-    ['method', 'centralized'],
-    ['device', 'cuda'],
-    ['dtype', 'bfloat16'],
-  ] as const)('say that %s: %s is known but not in this version', (key, value) => {
+  it.each([['method', 'centralized']] as const)('say that %s: %s is known but not in this version', (key, value) => {
     expect(faults({ flags: { [key]: value } })).toContain(`--${key}: ${value} is not in this version yet; expected`);
   });
 
@@ -177,6 +191,15 @@ describe('faults', () => {
     const message = faults(sources);
     expect(message).toContain('--max-len: expected at most 512 tokens');
     expect(message).toContain('--lora-rank: expected a rank of at most 768');
+  });
+
+  it('of a device map are told together, with its place, and those of a known model too', () => {
+    const path = file('scenario: glue\ndevice_map: {encoder: cpu, layers.0-3: gpu, layers.2-12: cpu}\n');
+    expect(faults({ file: path })).toMatch(
+      /c\.yaml:2: device_map: the device map does not fit: "encoder" is no part.*"gpu".*layer 2 is named twice.*past the last layer, 11.*no device is given for embedding, output/,
+    );
+    const text = 'device_map={embedding: {a: cpu}}';
+    expect(faults({ overrides: [text] })).toContain('or null for none, found a mapping');
   });
 
   it('include misspelt names given from TypeScript', () => {

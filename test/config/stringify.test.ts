@@ -24,7 +24,12 @@ it('holds every key once, under the comment lines of the groups', () => {
 });
 
 it('loads back to the identical configuration, without warnings', () => {
-  for (const config of [makeConfig({}, {}), makeConfig({ scenario: 'glue', method: 'local' }, {})]) {
+  const deviceMap = { embedding: 'cuda:0', 'layers.0-11': 'cpu:1', output: 'cuda:0' };
+  for (const config of [
+    makeConfig({}, {}),
+    makeConfig({ scenario: 'glue', method: 'local' }, {}),
+    makeConfig({ scenario: 'glue', deviceMap }, {}),
+  ]) {
     const again = reload(stringifyConfig(config));
     expect(again.config).toEqual(config);
     expect(again.warnings).toEqual([]);

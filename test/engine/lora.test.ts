@@ -22,4 +22,14 @@ describeWithShared('LoRA equals the golden values on', () => {
   describe('tiny-llama', () => loraReferenceTests(model('tiny-llama'), golden('lora_llama'), llama));
   describe('tiny-llama-gqa, grouped queries, bfloat16 shards', () =>
     loraReferenceTests(model('tiny-llama-gqa'), golden('lora_llama_gqa'), llama));
+
+  // Three layers each.
+  const portable = { deviceMap: { embedding: 'portable', 'layers.0-2': 'portable', output: 'portable' } };
+  describe("with other devices' kernels", () => {
+    describe('tiny-bert', () => loraReferenceTests(model('tiny-bert'), golden('lora_bert'), bertSpec(4), portable));
+    describe('tiny-vit', () =>
+      loraReferenceTests(model('tiny-vit'), golden('lora_vit'), { ...bertSpec(4), numLabels: 10 }, portable));
+    describe('tiny-llama-gqa', () =>
+      loraReferenceTests(model('tiny-llama-gqa'), golden('lora_llama_gqa'), llama, portable));
+  });
 });

@@ -216,6 +216,36 @@ void unaligned_values_are_read() {
   EXPECT(SafetensorsModel::open(path).load("a", at::kFloat).item<float>() == expected);
 }
 
+// Bytes of files in this process's memory; none where the system does not tell.
+std::optional<int64_t> file_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t kib = 0;
+    if (word == "RssFile:" && status >> kib) return kib * 1024;
+  }
+  return {};
+}
+
+// Large enough for several pieces, and not a whole number of them.
+void a_tensor_is_read_in_pieces_whose_memory_is_given_back() {
+  constexpr int64_t kRows = 3000, kColumns = 4001;
+  const TemporaryFolder folder;
+  const std::string path = folder / "large.safetensors";
+  const at::Tensor values = at::arange(kRows * kColumns, at::kFloat).sin_().reshape({kRows, kColumns});
+  write_safetensors(path, {{"w", values}, {"tail", at::ones({3})}});
+  const SafetensorsModel model = SafetensorsModel::open(path);
+  const auto before = file_memory();
+  // Into rows of something larger, as parts of a stacked weight are.
+  const at::Tensor stacked = at::zeros({2 * kRows, kColumns}, at::kBFloat16);
+  model.load_into("w", stacked.narrow(0, kRows, kRows));
+  EXPECT(stacked.narrow(0, kRows, kRows).equal(values.to(at::kBFloat16)));
+  EXPECT(stacked.narrow(0, 0, kRows).count_nonzero().item<int64_t>() == 0);
+  if (before) EXPECT(*file_memory() - *before < int64_t{4} << 20, *before, *file_memory());
+  // What was given back is read again.
+  EXPECT(model.load("w", at::kFloat).equal(values));
+  EXPECT(model.load("tail", at::kFloat).equal(at::ones({3})));
+}
+
 }  // namespace
 
 int main() {
@@ -228,5 +258,6 @@ int main() {
     damaged_headers_are_refused();
     damaged_lengths_are_refused();
     unaligned_values_are_read();
+    a_tensor_is_read_in_pieces_whose_memory_is_given_back();
   });
 }

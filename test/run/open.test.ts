@@ -15,6 +15,8 @@ const BASE: BackboneInfo = {
   parameters: 0,
   device: 'cpu',
   dtype: 'float32',
+  dtypeReason: 'asked for',
+  placement: [],
   bytes: 0,
   unused: [],
 };

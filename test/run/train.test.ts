@@ -3,7 +3,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/index.js';
+import { FltacError } from '../../src/errors.js';
 import { readRoundAdapters } from '../../src/run/artifacts.js';
+import { silentLog } from '../../src/run/log.js';
 import { trainRun } from '../../src/run/train.js';
 import { FAKE_LAYOUT, fakeFace } from '../support/fake-engine.js';
 import { fakeConfig, fakeRun, readJsonl, type Row } from './support.js';
@@ -167,6 +169,53 @@ describe('a run', () => {
     }
   });
 
+  it('says and records where the backbone lies, and its type with the reason', async () => {
+    const run = fakeRun();
+    await trainRun(fakeConfig(folder), run.context);
+    expect(run.lines).toContain(
+      'backbone: embedding + layer 0 + output on cpu (0 bytes); weights in float32, because it is a fake',
+    );
+    const environment = JSON.parse(await readFile(inFolder('environment.json'), 'utf8')) as Row;
+    expect(environment).toMatchObject({
+      device: 'cpu',
+      placement: [{ parts: 'embedding + layer 0 + output', device: 'cpu', bytes: 0 }],
+      dtype: 'float32',
+      dtype_reason: 'it is a fake',
+    });
+  });
+
+  it('shows how far the backbone is loaded, under the signal of the run', async () => {
+    const run = fakeRun();
+    const shown: unknown[] = [];
+    const silent = silentLog();
+    run.context.log.progress = (title, total) => {
+      if (title !== 'loading backbone') return silent.progress(title, total);
+      return { update: (done) => void shown.push([done, total]), done: () => void shown.push('done') };
+    };
+    const { face } = run.context.parts!;
+    face.load = (_, options) => {
+      expect(options.signal).toBe(run.context.signal);
+      for (const done of [1, 2, 3]) options.onProgress?.(done, 3);
+      return Promise.resolve(run.engine);
+    };
+    await trainRun(fakeConfig(folder), run.context);
+    expect(shown).toEqual([[1, 3], [2, 3], [3, 3], 'done']);
+  });
+
+  it('passes gradient checkpointing on to training', async () => {
+    for (const gradientCheckpointing of [false, true]) {
+      const run = fakeRun();
+      const train = run.engine.train.bind(run.engine);
+      const seen = new Set<boolean | undefined>();
+      run.engine.train = (bank, jobs, options) => {
+        seen.add(options.checkpointing);
+        return train(bank, jobs, options);
+      };
+      await trainRun(fakeConfig(folder, { gradientCheckpointing }), { ...run.context, overwrite: true });
+      expect([...seen]).toEqual([gradientCheckpointing]);
+    }
+  });
+
   it('frees what the engine holds', async () => {
     const run = fakeRun();
     await trainRun(fakeConfig(folder), run.context);
@@ -254,6 +303,30 @@ describe('a run that fails', () => {
       code: 'NON_FINITE',
     });
     expect((await readJsonl(inFolder('metrics.jsonl'))).at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
+  });
+
+  it('for want of memory says which settings to lower and what is saved', async () => {
+    const run = fakeRun();
+    const train = run.engine.train.bind(run.engine);
+    run.engine.train = (...args) =>
+      run.engine.waves.length < 2
+        ? train(...args)
+        : Promise.reject(new FltacError('OUT_OF_MEMORY', 'memory ran out: lower cohort'));
+    await expect(trainRun(fakeConfig(folder, { cohort: 100 }), run.context)).rejects.toMatchObject({
+      code: 'OUT_OF_MEMORY',
+      message: `memory ran out in round 3 of 3: rounds 1 to 2 are saved in ${folder}\nmemory ran out: lower cohort`,
+    });
+    expect((await readJsonl(inFolder('metrics.jsonl'))).at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
+  });
+
+  it('for want of a device fails before its model is looked for', async () => {
+    const run = fakeRun();
+    const parts = run.context.parts!;
+    parts.face.checkDevices = () => {
+      throw new FltacError('UNSUPPORTED', 'no such device');
+    };
+    parts.resolveModel = () => Promise.reject(new Error('the model was looked for'));
+    await expect(trainRun(fakeConfig(folder), run.context)).rejects.toThrow('no such device');
   });
 
   it('while its data loads leaves no empty folder', async () => {

@@ -48,7 +48,9 @@ const INFO: BackboneInfo = {
   tensors: [],
   parameters: 0,
   device: 'cpu',
+  placement: ['embedding', 'layers.0', 'output'].map((part) => ({ part, device: 'cpu', bytes: 0 })),
   dtype: 'float32',
+  dtypeReason: 'it is a fake',
   bytes: 0,
   unused: [],
 };
@@ -258,6 +260,7 @@ function tokenLosses({ offsets, labels }: PackedSequences, loss: number): Evalua
 export function fakeFace(engine: FakeEngine = new FakeEngine()): EngineFace & { engine: FakeEngine } {
   return {
     engine,
+    checkDevices: () => undefined,
     load: () => Promise.resolve(engine),
     describeArchitecture: () => engine.info,
     environment: () => ({ libtorch: 'fake' }),

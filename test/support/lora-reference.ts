@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { AdapterBank, Backbone, evaluate, gradient, train } from '../../src/engine/index.js';
-import type { AdapterSpec, PackedSequences } from '../../src/engine/index.js';
+import type { AdapterSpec, PackedSequences, LoadOptions } from '../../src/engine/index.js';
 import { difference, largest } from './compare.js';
 import { concatenated, everyTokenLabelled, referenceBatch } from './reference-batches.js';
 import { readReference, values } from './safetensors.js';
@@ -25,7 +25,12 @@ export function bertSpec(rank: number): ReferenceSpec {
  * The tests that a LoRA reference file (transformers + PEFT + torch.optim.AdamW, every dropout off) defines: whole
  * tensors, within the file's own tolerances (ten times the spread between eager, sdpa and float64 runs there).
  */
-export function loraReferenceTests(modelFolder: string, reference: string, spec: ReferenceSpec): void {
+export function loraReferenceTests(
+  modelFolder: string,
+  reference: string,
+  spec: ReferenceSpec,
+  load: LoadOptions = {},
+): void {
   const tensors = readReference(`${reference}.safetensors`);
   const header = JSON.parse(readFileSync(`${reference}.json`, 'utf8')) as Reference;
   const { recommended_tolerance: tolerance, optimizer } = header;
@@ -34,7 +39,8 @@ export function loraReferenceTests(modelFolder: string, reference: string, spec:
   const causal = tensors.get('batch.0.labels')!.shape.length === 2;
 
   async function withBank(body: (bank: AdapterBank) => Promise<void>): Promise<void> {
-    const backbone = await Backbone.load(modelFolder);
+    // The golden runs are float32 whatever the files are.
+    const backbone = await Backbone.load(modelFolder, { dtype: 'float32', ...load });
     const bank = new AdapterBank(backbone, { ...spec, loraAlpha: 16, loraDropout: 0 }, 2);
     const start = new Float32Array(bank.layout.size);
     for (const { name, offset } of bank.layout.tensors) start.set(values(tensors, `init.${name}`), offset);

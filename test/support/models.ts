@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AdapterBank, Backbone, readSafetensors, writeSafetensors } from '../../src/engine/index.js';
-import type { AdapterSpec, ArchiveTensor, PackedImages, PackedSequences } from '../../src/engine/index.js';
+import type { AdapterSpec, ArchiveTensor, LoadOptions, PackedImages, PackedSequences } from '../../src/engine/index.js';
 import { Generator } from '../../src/numpy/index.js';
 import { familyFixture, temporaryFolder } from './files.js';
 import { offsetsOf, plainPreprocess } from './reference-batches.js';
@@ -52,14 +52,16 @@ export async function openBank(
   folder: string,
   rows: number,
   spec: Partial<AdapterSpec> = {},
-): Promise<{ bank: AdapterBank; dispose: () => void }> {
-  const backbone = await Backbone.load(folder);
+  options: LoadOptions = {},
+): Promise<{ backbone: Backbone; bank: AdapterBank; dispose: () => void }> {
+  const backbone = await Backbone.load(folder, options);
   const bank = new AdapterBank(backbone, { ...SPEC, ...spec }, rows);
   bank.initialise(0, 1n);
   const random = new Generator(5);
   const state = Float32Array.from({ length: bank.layout.size }, () => (random.random() - 0.5) * 0.3);
   for (let row = 0; row < rows; row++) bank.set(row, state);
   return {
+    backbone,
     bank,
     dispose: () => {
       bank.dispose();

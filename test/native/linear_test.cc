@@ -1,0 +1,91 @@
+// Frozen products in every form against sums in double.
+#include "model/linear.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include "check.h"
+#include "model/weight_type.h"
+
+namespace {
+
+using namespace fltac;
+using namespace fltac::test;
+
+constexpr int64_t kRows = 37, kInputs = 200, kOutputs = 83;
+
+struct Case {
+  const char* device;
+  at::ScalarType dtype;
+  bool both_layouts;
+  bool bias;
+};
+
+at::Tensor random(at::IntArrayRef shape, uint64_t seed) {
+  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::kFloat);
+}
+
+// Largest |found - expected| over the largest |expected|.
+double gap(const at::Tensor& found, const at::Tensor& expected) {
+  EXPECT(found.scalar_type() == at::kFloat);
+  EXPECT(found.sizes() == expected.sizes());
+  return ((found.to(at::kDouble) - expected).abs().max() / expected.abs().max()).item<double>();
+}
+
+// x as a product with this type of weight sees it.
+at::Tensor seen(const at::Tensor& x, const Case& c) {
+  const bool rounds = c.dtype == at::kBFloat16 && std::string(c.device).starts_with("cpu") &&
+                      std::string(linear_path()) == "onednn" && cpu_has_bfloat16();
+  return (rounds ? x.to(c.dtype) : x).to(at::kDouble);
+}
+
+void products_are_right(const Case& c) {
+  const at::Tensor w = random({kOutputs, kInputs}, 1), wide = random({kRows, 3 * kInputs}, 2),
+                   b = random({kOutputs}, 3), dy = random({kRows, kOutputs}, 4);
+  const at::Tensor held = w.to(c.dtype), exact = held.to(at::kDouble);
+  // Columns of a wider buffer.
+  const at::Tensor x = wide.narrow(1, kInputs, kInputs);
+  const Linear linear(held, c.bias ? b : at::Tensor(), {find_device(c.device), c.dtype, c.both_layouts});
+  at::Tensor y = seen(x, c).mm(exact.t());
+  if (c.bias) y = y + b.to(at::kDouble);
+  const at::Tensor dx = seen(dy, c).mm(exact);
+  // A bfloat16 result is rounded to 8 bits once; sums are float32.
+  const double tolerance = c.dtype == at::kBFloat16 ? 0x1p-8 : 2e-6;
+  EXPECT(gap(linear.forward(x), y) < tolerance, c.device, c.dtype, c.both_layouts, c.bias);
+  EXPECT(gap(linear.input_gradient(dy), dx) < tolerance, c.device, c.dtype, c.both_layouts, c.bias);
+  // One row and none.
+  EXPECT(gap(linear.forward(x.narrow(0, 5, 1)), y.narrow(0, 5, 1)) < 2 * tolerance);
+  EXPECT(linear.forward(x.narrow(0, 0, 0)).size(1) == kOutputs);
+
+  const int64_t plain = held.nbytes() + (c.bias ? b.nbytes() : 0);
+  const bool packs = c.both_layouts && std::string(linear_path()) == "onednn" && c.dtype != at::kHalf &&
+                     std::string(c.device) == "cpu" && (c.dtype == at::kFloat || cpu_has_bfloat16());
+  EXPECT(packs ? linear.bytes() > 2 * plain - 1000 : linear.bytes() == plain, linear.bytes(), plain);
+}
+
+void all_forms_agree() {
+  for (const char* device : {"cpu", "portable"}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+      for (const bool both : {true, false}) {
+        for (const bool bias : {true, false}) products_are_right({device, dtype, both, bias});
+      }
+    }
+  }
+}
+
+void a_shared_weight_takes_no_memory_of_its_own() {
+  const at::Tensor w = random({kOutputs, kInputs}, 1), x = random({kRows, kInputs}, 2);
+  const WeightForm form{find_device("cpu"), at::kFloat, true};
+  const Linear linear = Linear::shared(w, form);
+  EXPECT(linear.bytes() == 0);
+  EXPECT(linear.forward(x).equal(Linear(w, {}, {form.device, at::kFloat, false}).forward(x)));
+}
+
+}  // namespace
+
+int main() {
+  return run("linear_test", [] {
+    all_forms_agree();
+    a_shared_weight_takes_no_memory_of_its_own();
+  });
+}
