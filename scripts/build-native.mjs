@@ -4,10 +4,9 @@
 //
 // Environment: LIBTORCH, Torch_DIR, LIBTORCH_URL (which libtorch), FLTAC_CUDA=auto|on|off, FLTAC_WERROR=off, CXX,
 // CMAKE_BUILD_PARALLEL_LEVEL, FLTAC_BUILD_TESTS=1 (the same as --tests).
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cmakeVariables, compile } from './lib/compile.mjs';
+import { cmakeVariables, compile, publishAddon } from './lib/compile.mjs';
 import { installLibtorch } from './lib/install-libtorch.mjs';
 import { chooseLibtorch, gatherLibtorch } from './lib/libtorch.mjs';
 import { takeLock } from './lib/lock.mjs';
@@ -55,12 +54,10 @@ async function main() {
     const variables = cmakeVariables(root, libtorch, tools, process.env);
     const kind = { version: libtorch.version, cuda: libtorch.cuda };
     await compile(root, variables, tools, kind, { tests, env: process.env, log });
+    log(`ready: ${publishAddon(root)}`);
   } finally {
     release();
   }
-  const addon = join(root, 'build', 'Release', 'fltac.node');
-  if (!existsSync(addon)) throw new Error(`the build ended without ${addon}`);
-  log(`ready: ${addon}`);
 }
 
 try {

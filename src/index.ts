@@ -14,6 +14,7 @@ export {
   gradient,
   kmeans,
   memoryHeld,
+  preprocessImages,
   readArchive,
   readSafetensors,
   setThreads,

@@ -21,10 +21,9 @@ class Handle {
   explicit Handle(std::string_view kind) : kind_(kind) {}
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
-  virtual ~Handle() { magic_ = 0; }
+  virtual ~Handle() = default;
 
   std::string_view kind() const { return kind_; }
-  bool is_handle() const { return magic_ == kMagic; }
   bool disposed() const { return disposed_; }
   // Lets go of the native object; running calls keep it until they end.
   void dispose(Napi::Env env);
@@ -34,8 +33,6 @@ class Handle {
   virtual void let_go() = 0;
 
  private:
-  static constexpr uint64_t kMagic = 0x666c746163683031;
-  uint64_t magic_ = kMagic;
   std::string_view kind_;
   bool disposed_ = false;
   int64_t bytes_ = 0;

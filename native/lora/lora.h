@@ -3,9 +3,12 @@
 //   input
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <cstdint>
 #include <vector>
 
+#include "lora/adapter_view.h"
 #include "lora/bank.h"
 #include "model/kernels.h"
 
@@ -35,10 +38,16 @@ class GradientSink {
   virtual ~GradientSink() = default;
   // Values [offset, offset + n) of the adapter of job number `job` (its place in RowSpace::jobs).
   virtual void take(size_t job, int64_t offset, const float* gradient, int64_t n) = 0;
+  // The same from any device.
+  virtual void take(size_t job, int64_t offset, const at::Tensor& gradient) {
+    const at::Tensor host = gradient.to(at::kCPU).contiguous();
+    take(job, offset, host.const_data_ptr<float>(), host.numel());
+  }
 };
 
 struct LoraProduct {
   const AdapterBank& bank;
+  const AdapterView& adapters;
   const RowSpace& space;
   const LoraSlot& slot;
   int64_t inputs;

@@ -1,11 +1,6 @@
 #include "model/attention_block.h"
 
 namespace fltac {
-namespace {
-
-HeadRows rows_of(const at::Tensor& t) { return {data(t), t.stride(0)}; }
-
-}  // namespace
 
 AttentionBlock::AttentionBlock(const PassContext& pass, int64_t layer, LayerLora& lora)
     : pass_(pass),
@@ -48,8 +43,9 @@ void AttentionBlock::project(const at::Tensor& input, const at::Tensor& query_in
 
 void AttentionBlock::turn(const at::Tensor& q, const at::Tensor& k, bool forwards) const {
   if (!pass_.rotary) return;
-  pass_.rotary->turn(data(q), q.stride(0), architecture_.heads, pass_.query_positions(layer_), forwards);
-  pass_.rotary->turn(data(k), k.stride(0), architecture_.kv_heads, pass_.batch.positions, forwards);
+  const Ops& ops = pass_.ops(layer_);
+  ops.turn(*pass_.rotary, q, architecture_.heads, pass_.query_positions(layer_), forwards);
+  ops.turn(*pass_.rotary, k, architecture_.kv_heads, pass_.batch.positions, forwards);
 }
 
 at::Tensor AttentionBlock::forward(const at::Tensor& input, const at::Tensor& query_input) {
@@ -62,12 +58,11 @@ at::Tensor AttentionBlock::forward(const at::Tensor& input, const at::Tensor& qu
     cache->store(layer_, kv_, pass_.batch.offsets, pass_.batch.places);
     kv = cache->layer(layer_);
   }
-  context_ = buffer(queries.rows(), architecture_.query_width());
-  if (pass_.keeps_tape(layer_)) log_sum_ = buffer(queries.rows(), architecture_.heads);
-  attention_forward(shape(), dropout(), rows_of(q_), rows_of(key(kv)), rows_of(value(kv)), rows_of(context_),
-                    log_sum_.defined() ? data(log_sum_) : nullptr);
-  const at::Tensor out = weights_.attention_out.forward(context_);
-  lora_.add(Role::AttentionOut, queries, context_, out);
+  tape_.out = buffer(queries.rows(), architecture_.query_width(), q_);
+  if (pass_.keeps_tape(layer_)) tape_.log_sum = buffer(queries.rows(), architecture_.heads, q_);
+  pass_.ops(layer_).attention(shape(), dropout(), {q_, key(kv), value(kv)}, tape_);
+  const at::Tensor out = weights_.attention_out.forward(tape_.out);
+  lora_.add(Role::AttentionOut, queries, tape_.out, out);
   return out;
 }
 
@@ -76,17 +71,16 @@ at::Tensor AttentionBlock::backward(const at::Tensor& dout, const at::Tensor& re
   const RowSpace& tokens = pass_.batch.tokens;
   const int64_t q = architecture_.query_width(), kv = architecture_.kv_width();
   const at::Tensor dcontext = weights_.attention_out.input_gradient(dout);
-  lora_.take(Role::AttentionOut, queries, context_, dout, dcontext, sink);
+  lora_.take(Role::AttentionOut, queries, tape_.out, dout, dcontext, sink);
 
   // As in forward: one buffer for all three where every token asks, so that the input gradient is one
   // product.
   const bool last = pass_.is_last(layer_);
-  const at::Tensor dqkv = last ? at::Tensor() : buffer(tokens.rows(), q + 2 * kv);
-  const at::Tensor dq = last ? buffer(queries.rows(), q) : dqkv.narrow(1, 0, q);
-  const at::Tensor dkv = last ? buffer(tokens.rows(), 2 * kv) : dqkv.narrow(1, q, 2 * kv);
-  attention_backward(shape(), dropout(), rows_of(q_), rows_of(key(kv_)), rows_of(value(kv_)),
-                     rows_of(context_), rows_of(dcontext), const_data(log_sum_), rows_of(dq),
-                     rows_of(key(dkv)), rows_of(value(dkv)));
+  const at::Tensor dqkv = last ? at::Tensor() : buffer(tokens.rows(), q + 2 * kv, dout);
+  const at::Tensor dq = last ? buffer(queries.rows(), q, dout) : dqkv.narrow(1, 0, q);
+  const at::Tensor dkv = last ? buffer(tokens.rows(), 2 * kv, dout) : dqkv.narrow(1, q, 2 * kv);
+  pass_.ops(layer_).attention_backward(shape(), dropout(), {q_, key(kv_), value(kv_)}, tape_, dcontext,
+                                       {dq, key(dkv), value(dkv)});
   turn(dq, key(dkv), false);
 
   const bool needs_input = layer_ > pass_.first_adapted;
@@ -99,7 +93,7 @@ at::Tensor AttentionBlock::backward(const at::Tensor& dout, const at::Tensor& re
   lora_.take(Role::Query, queries, query_input_, dq, dquery_input, sink);
   lora_.take(Role::Key, tokens, input_, key(dkv), dinput, sink);
   lora_.take(Role::Value, tokens, input_, value(dkv), dinput, sink);
-  if (needs_input && last) dinput.index_add_(0, pass_.output_index(), dquery_input);
+  if (needs_input && last) dinput.index_add_(0, pass_.output_index(dinput.device()), dquery_input);
   return dinput;
 }
 

@@ -39,7 +39,7 @@ class AttentionBlock {
   at::Tensor input_, query_input_;  // [rows, hidden]
   at::Tensor q_;                    // [queries, query_width]
   at::Tensor kv_;                   // [tokens, 2 kv_width]: keys, then values
-  at::Tensor context_, log_sum_;    // attention's result and its rows' log-sum-exp
+  AttentionTape tape_;              // attention's result and its rows' log-sum-exp
 };
 
 }  // namespace fltac

@@ -8,6 +8,10 @@
 namespace fltac {
 namespace {
 
+float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
+const float* const_data(const at::Tensor& t) { return t.const_data_ptr<float>(); }
+at::Tensor buffer(int64_t rows, int64_t columns) { return at::empty({rows, columns}, at::kFloat); }
+
 // y = x W^T + b with each job's own W and b.
 at::Tensor grouped_linear(const PassContext& pass, const HeadSlot& slot, const at::Tensor& x) {
   const at::Tensor y = buffer(x.size(0), slot.outputs);
@@ -63,6 +67,9 @@ std::vector<double> ClassifierHead::losses(const at::Tensor& features, at::Tenso
   const AdapterLayout& layout = pass_.bank.layout();
   at::Tensor x = features;
   if (row().pooler) x = pooled_ = pass_.backbone.pooler.forward(x).tanh_();
+  // A few rows: not worth another device's while.
+  x = x.to(at::kCPU);
+  device_ = features.device();
   if (layout.head_dense) {
     dense_input_ = row().dropout_before_dense ? drop(x, kHeadDense) : x;
     const at::Tensor dense = grouped_linear(pass_, *layout.head_dense, dense_input_);
@@ -95,6 +102,7 @@ at::Tensor ClassifierHead::backward(GradientSink& sink) {
     dx = grouped_linear_backward(pass_, *layout.head_dense, dense_input_, ddense, sink);
     if (row().dropout_before_dense) drop_gradient(dx, kHeadDense);
   }
+  dx = dx.to(device_);
   if (!row().pooler) return dx;
   return pass_.backbone.pooler.input_gradient(at::tanh_backward(dx, pooled_));
 }

@@ -19,6 +19,7 @@ class ClassifierHead : public Head {
   void drop_gradient(const at::Tensor& dx, uint32_t site) const;
 
   const PassContext& pass_;
+  at::Device device_ = at::kCPU;  // of the features
   // Kept for backward, [outputs, hidden].
   at::Tensor pooled_;  // after tanh
   at::Tensor dense_input_;

@@ -3,20 +3,20 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-
-#include "core/clones.h"
-
 namespace fltac {
 namespace {
 
-at::Tensor as_index(const std::vector<int32_t>& values) {
-  return at::from_blob(const_cast<int32_t*>(values.data()), {static_cast<int64_t>(values.size())}, at::kInt);
+// The rows of a table that are asked for, on the table's device.
+at::Tensor look_up(const at::Tensor& table, const std::vector<int32_t>& rows) {
+  const at::Tensor index =
+      at::from_blob(const_cast<int32_t*>(rows.data()), {static_cast<int64_t>(rows.size())}, at::kInt);
+  return at::embedding(table, index.to(table.device()));
 }
 
 at::Tensor embed_tokens(const EmbeddingWeights& w, const PackedBatch& batch) {
-  at::Tensor sum = at::embedding(w.words, as_index(batch.ids));
-  if (w.positions.defined()) sum.add_(at::embedding(w.positions, as_index(batch.positions)));
-  if (w.types.defined()) sum.add_(at::embedding(w.types, as_index(batch.types)));
+  at::Tensor sum = look_up(w.words, batch.ids);
+  if (w.positions.defined()) sum.add_(look_up(w.positions, batch.positions));
+  if (w.types.defined()) sum.add_(look_up(w.types, batch.types));
   return sum;
 }
 
@@ -50,25 +50,12 @@ at::Tensor patch_rows(const ImageGrid& grid, const std::vector<BatchImage>& imag
   return rows;
 }
 
-FLTAC_CLONES void add_rows(const float* a, const float* b, int64_t n, float* sum) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) sum[i] = a[i] + b[i];
-}
-
 at::Tensor embed_images(const Architecture& a, const EmbeddingWeights& w, const PackedBatch& batch) {
-  const ImageGrid& grid = a.image;
-  const at::Tensor patches = w.patches.forward(patch_rows(grid, batch.images));
-  const int64_t special = grid.special * a.hidden, rest = grid.patches() * a.hidden;
-  const at::Tensor out = at::empty({batch.token_count(), a.hidden}, at::kFloat);
-  const float* positions = w.positions.const_data_ptr<float>();
-  at::parallel_for(0, static_cast<int64_t>(batch.images.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* image = out.mutable_data_ptr<float>() + i * (special + rest);
-      add_rows(w.special.const_data_ptr<float>(), positions, special, image);
-      add_rows(patches.const_data_ptr<float>() + i * rest, positions + special, rest, image + special);
-    }
-  });
-  return out;
+  const auto images = static_cast<int64_t>(batch.images.size());
+  const at::Tensor rows = patch_rows(a.image, batch.images).to(w.positions.device());
+  const at::Tensor patches = w.patches.forward(rows).view({images, a.image.patches(), a.hidden});
+  const at::Tensor special = w.special.unsqueeze(0).expand({images, a.image.special, a.hidden});
+  return at::cat({special, patches}, 1).add_(w.positions).view({-1, a.hidden});
 }
 
 }  // namespace

@@ -1,28 +1,21 @@
 #include "model/kv_cache.h"
 
-#include <algorithm>
-
 namespace fltac {
 
 KeyValueCache::KeyValueCache(const Architecture& architecture, int64_t slots, int64_t capacity)
-    : capacity_(capacity) {
-  for (int64_t layer = 0; layer < architecture.layers; ++layer) {
-    layers_.push_back(at::empty({slots * capacity, 2 * architecture.kv_width()}, at::kFloat));
-  }
-}
+    : slots_(slots), capacity_(capacity), layers_(static_cast<size_t>(architecture.layers)) {}
 
 void KeyValueCache::store(int64_t layer, const at::Tensor& kv, const std::vector<int64_t>& offsets,
                           const std::vector<CachedPlace>& places) {
-  const at::Tensor& rows = layers_[static_cast<size_t>(layer)];
-  const int64_t width = kv.size(1), stride = kv.stride(0);
-  const float* source = kv.const_data_ptr<float>();
-  float* target = rows.mutable_data_ptr<float>();
+  at::Tensor& rows = layers_[static_cast<size_t>(layer)];
+  if (!rows.defined()) rows = at::empty({slots_ * capacity_, kv.size(1)}, kv.options());
+  std::vector<int64_t> index;
   for (size_t s = 0; s < places.size(); ++s) {
-    const int64_t first = first_row(places[s].slot) + places[s].place - offsets[s];
-    for (int64_t r = offsets[s]; r < offsets[s + 1]; ++r) {
-      std::copy_n(source + r * stride, width, target + (first + r) * width);
-    }
+    const int64_t first = first_row(places[s].slot) + places[s].place;
+    for (int64_t r = 0; r < offsets[s + 1] - offsets[s]; ++r) index.push_back(first + r);
   }
+  rows.index_copy_(
+      0, at::from_blob(index.data(), {static_cast<int64_t>(index.size())}, at::kLong).to(kv.device()), kv);
 }
 
 }  // namespace fltac

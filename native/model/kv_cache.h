@@ -34,8 +34,8 @@ class KeyValueCache {
   const at::Tensor& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
 
  private:
-  int64_t capacity_;
-  std::vector<at::Tensor> layers_;
+  int64_t slots_, capacity_;
+  std::vector<at::Tensor> layers_;  // on their layers' devices; undefined until the first tokens come
 };
 
 }  // namespace fltac

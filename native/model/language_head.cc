@@ -1,10 +1,7 @@
 #include "model/language_head.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
-
-#include "model/cross_entropy.h"
+#include <span>
 
 namespace fltac {
 namespace {
@@ -29,20 +26,18 @@ std::vector<double> LanguageHead::losses(const at::Tensor& features, at::Tensor*
   const int64_t block = std::clamp<int64_t>(kBlockValues / vocab, 1, std::max<int64_t>(1, rows));
   const bool gradient = pass_.options.gradients;
   const std::vector<double> count = counts(pass_.batch.outputs);
-  std::vector<double> losses(static_cast<size_t>(rows));
+  std::vector<double> losses;
   if (gradient) dfeatures_ = at::empty_like(features);
-  if (logits) *logits = buffer(rows, vocab);
+  if (logits) *logits = at::empty({rows, vocab}, at::kFloat);
   for (int64_t begin = 0; begin < rows; begin += block) {
     const int64_t n = std::min(block, rows - begin);
     const at::Tensor values = head.forward(features.narrow(0, begin, n));
     if (logits) logits->narrow(0, begin, n).copy_(values);
-    at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
-      for (int64_t r = from; r < to; ++r) {
-        const auto i = static_cast<size_t>(begin + r);
-        losses[i] = cross_entropy_in_place(data(values) + r * vocab, pass_.batch.targets[i], vocab, count[i],
-                                           gradient);
-      }
-    });
+    const auto first = static_cast<size_t>(begin), size = static_cast<size_t>(n);
+    const std::vector<double> found =
+        pass_.output_ops().cross_entropy(values, std::span(pass_.batch.targets).subspan(first, size),
+                                         std::span(count).subspan(first, size), gradient);
+    losses.insert(losses.end(), found.begin(), found.end());
     if (gradient) dfeatures_.narrow(0, begin, n).copy_(head.input_gradient(values));
   }
   return losses;

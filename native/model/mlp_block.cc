@@ -7,16 +7,15 @@ MlpBlock::MlpBlock(const PassContext& pass, int64_t layer, LayerLora& lora)
 
 at::Tensor MlpBlock::activate(const at::Tensor& hidden) const {
   if (!gated()) return at::gelu(hidden);
-  const at::Tensor active = buffer(hidden.size(0), width());
-  kernels::silu_gate(const_data(hidden), hidden.size(0), width(), data(active));
+  const at::Tensor active = buffer(hidden.size(0), width(), hidden);
+  pass_.ops(layer_).silu_gate(hidden, active);
   return active;
 }
 
 at::Tensor MlpBlock::activate_backward(const at::Tensor& dactive) const {
   if (!gated()) return at::gelu_backward(dactive, hidden_);
   const at::Tensor dhidden = at::empty_like(hidden_);
-  kernels::silu_gate_backward(const_data(hidden_), const_data(dactive), hidden_.size(0), width(),
-                              data(dhidden));
+  pass_.ops(layer_).silu_gate_backward(hidden_, dactive, dhidden);
   return dhidden;
 }
 

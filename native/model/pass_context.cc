@@ -23,7 +23,8 @@ PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed,
       options(settings),
       backbone(bank.backbone()),
       architecture(backbone.architecture()),
-      first_adapted(lowest_adapted(bank)) {
+      first_adapted(lowest_adapted(bank)),
+      bank_view_(bank) {
   for (size_t s = 0; s < static_cast<size_t>(batch.sequence_count()); ++s) {
     const int64_t first = batch.offsets[s], tokens = batch.offsets[s + 1] - first;
     const int64_t output = batch.output_offsets[s], outputs = batch.output_offsets[s + 1] - output;
@@ -42,9 +43,14 @@ PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed,
   }
 }
 
-at::Tensor PassContext::output_index() const {
-  return at::from_blob(const_cast<int64_t*>(batch.output_rows.data()), {batch.output_count()}, at::kLong);
+at::Tensor PassContext::output_index(const at::Device& device) const {
+  return at::from_blob(const_cast<int64_t*>(batch.output_rows.data()), {batch.output_count()}, at::kLong)
+      .to(device);
 }
+
+const Ops& PassContext::ops(int64_t) const { return cpu_ops(); }
+const Ops& PassContext::embedding_ops() const { return ops(0); }
+const Ops& PassContext::output_ops() const { return ops(architecture.layers - 1); }
 
 std::span<const int32_t> PassContext::query_positions(int64_t layer) const {
   return is_last(layer) ? output_positions_ : batch.positions;
@@ -63,22 +69,28 @@ void LayerLora::add(Role role, const RowSpace& space, const at::Tensor& x, const
   const auto& slot = pass_.bank.layout().slot(layer_, role);
   if (!slot) return;
   at::Tensor& z = z_[static_cast<size_t>(role)];
-  z = buffer(space.rows(), pass_.bank.spec().rank);
-  const LoraProduct product{pass_.bank, space, *slot, x.size(1), y.size(1), plan(role, space)};
-  lora_forward(product, const_data(x), data(y), y.stride(0), data(z));
+  z = buffer(space.rows(), pass_.bank.spec().rank, x);
+  pass_.ops(layer_).lora(product(role, *slot, space, x.size(1), y.size(1)), x, y, z);
 }
 
 void LayerLora::take(Role role, const RowSpace& space, const at::Tensor& x, const at::Tensor& dy,
                      const at::Tensor& dx, GradientSink& sink) const {
   const auto& slot = pass_.bank.layout().slot(layer_, role);
   if (!slot) return;
-  const LoraProduct product{pass_.bank, space, *slot, x.size(1), dy.size(1), plan(role, space)};
-  lora_backward(product, const_data(x), const_data(dy), dy.stride(0),
-                const_data(z_[static_cast<size_t>(role)]), dx.defined() ? data(dx) : nullptr, sink);
+  pass_.ops(layer_).lora_backward(product(role, *slot, space, x.size(1), dy.size(1)), x, dy,
+                                  z_[static_cast<size_t>(role)], dx, sink);
 }
 
-kernels::DropoutPlan LayerLora::plan(Role role, const RowSpace& space) const {
-  return pass_.layer_plan(pass_.bank.spec().dropout, layer_, kLora + static_cast<uint32_t>(role), space);
+LoraProduct LayerLora::product(Role role, const LoraSlot& slot, const RowSpace& space, int64_t inputs,
+                               int64_t outputs) const {
+  const uint32_t site = kLora + static_cast<uint32_t>(role);
+  return {pass_.bank,
+          pass_.adapters(),
+          space,
+          slot,
+          inputs,
+          outputs,
+          pass_.layer_plan(pass_.bank.spec().dropout, layer_, site, space)};
 }
 
 }  // namespace fltac

@@ -14,6 +14,7 @@
 #include "model/batch.h"
 #include "model/kernels.h"
 #include "model/kv_cache.h"
+#include "model/ops.h"
 #include "model/rotary.h"
 
 namespace fltac {
@@ -22,6 +23,8 @@ struct PassOptions {
   bool dropout = false;    // the backbone's and LoRA's
   bool gradients = false;  // keep what backward needs
   uint32_t step = 0;       // names the dropout masks, with each job's stream
+  // Where adapters are read; null: from the bank.
+  const AdapterView* adapters = nullptr;
   // Where the batch's sequences continue (PackedBatch::places) and its keys and values are kept; without
   // gradients.
   KeyValueCache* cache = nullptr;
@@ -32,9 +35,10 @@ struct PassOptions {
 enum Site : uint32_t { kEmbedding = 1, kHeadOut = 2, kHeadDense = 3 };
 enum LayerSite : uint32_t { kAttention = 0, kAttentionOut = 1, kMlpOut = 2, kLora = 8 };
 
-inline float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
-inline const float* const_data(const at::Tensor& t) { return t.const_data_ptr<float>(); }
-inline at::Tensor buffer(int64_t rows, int64_t columns) { return at::empty({rows, columns}, at::kFloat); }
+// Float32 memory on the device of `like`.
+inline at::Tensor buffer(int64_t rows, int64_t columns, const at::Tensor& like) {
+  return at::empty({rows, columns}, like.options());
+}
 
 class PassContext {
  public:
@@ -47,8 +51,13 @@ class PassContext {
   bool keeps_tape(int64_t layer) const { return options.gradients && layer >= first_adapted; }
   // Rows of a layer's query side. In the last layer only what the loss is over: nothing else reaches it.
   const RowSpace& query_space(int64_t layer) const { return is_last(layer) ? batch.outputs : batch.tokens; }
-  // Tokens that the loss is over, as an index.
-  at::Tensor output_index() const;
+  // Tokens that the loss is over, as an index on a device.
+  at::Tensor output_index(const at::Device& device) const;
+  // What computes a layer, and what computes the head.
+  const Ops& ops(int64_t layer) const;
+  const Ops& embedding_ops() const;
+  const Ops& output_ops() const;
+  const AdapterView& adapters() const { return options.adapters ? *options.adapters : bank_view_; }
   // Places of those rows in their sequences, for rotary positions and causal masks.
   std::span<const int32_t> query_positions(int64_t layer) const;
   // Where each sequence's queries and keys lie.
@@ -67,6 +76,7 @@ class PassContext {
   std::optional<RotaryTable> rotary;
 
  private:
+  AdapterView bank_view_;
   std::vector<int32_t> output_positions_;
   std::vector<SequenceRows> rows_, last_rows_;
 };
@@ -84,7 +94,8 @@ class LayerLora {
             GradientSink& sink) const;
 
  private:
-  kernels::DropoutPlan plan(Role role, const RowSpace& space) const;
+  LoraProduct product(Role role, const LoraSlot& slot, const RowSpace& space, int64_t inputs,
+                      int64_t outputs) const;
 
   const PassContext& pass_;
   int64_t layer_;

@@ -89,4 +89,16 @@ void RotaryTable::turn(float* x, int64_t stride, int64_t heads, std::span<const 
   });
 }
 
+std::pair<at::Tensor, at::Tensor> RotaryTable::rows(std::span<const int32_t> positions,
+                                                    const at::Device& device) const {
+  const auto n = static_cast<int64_t>(positions.size());
+  const at::Tensor cosine = at::empty({n, half_}, at::kFloat), sine = at::empty({n, half_}, at::kFloat);
+  for (int64_t r = 0; r < n; ++r) {
+    const int64_t at = (positions[static_cast<size_t>(r)] - first_) * half_;
+    std::copy_n(cosine_.data() + at, half_, cosine.mutable_data_ptr<float>() + r * half_);
+    std::copy_n(sine_.data() + at, half_, sine.mutable_data_ptr<float>() + r * half_);
+  }
+  return {cosine.to(device), sine.to(device)};
+}
+
 }  // namespace fltac

@@ -2,8 +2,11 @@
 // values j and j + head_dim / 2.
 #pragma once
 
+#include <ATen/ATen.h>
+
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "model/architecture.h"
@@ -19,6 +22,9 @@ class RotaryTable {
   // Turns the heads of x (`heads` blocks of head_dim columns, rows `stride` apart), row r by positions[r];
   // back where `forwards` is false.
   void turn(float* x, int64_t stride, int64_t heads, std::span<const int32_t> positions, bool forwards) const;
+
+  // Cosines and sines of these positions on a device, each [positions, head_dim / 2].
+  std::pair<at::Tensor, at::Tensor> rows(std::span<const int32_t> positions, const at::Device& device) const;
 
  private:
   int64_t half_;

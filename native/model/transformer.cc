@@ -32,16 +32,15 @@ at::Tensor Pass::forward() {
 Pass::Stream Pass::begin() const {
   const Architecture& a = context_.architecture;
   const at::Tensor embedded = embed(context_.backbone, context_.batch);
-  const int64_t rows = embedded.size(0), n = embedded.size(1);
+  const Ops& ops = context_.embedding_ops();
   const DropoutPlan drop = context_.plan(a.hidden_dropout, kEmbedding, context_.batch.tokens);
   const DropoutPlan none = context_.plan(0.0, kEmbedding, context_.batch.tokens);
   const at::Tensor normed = at::empty_like(embedded);
   const at::Tensor sum = is_post() ? at::Tensor() : at::empty_like(embedded);
-  kernels::dropout_add_norm(const_data(embedded), nullptr,
-                            context_.backbone.norms.front().weights(a.norm_eps), is_post() ? none : drop,
-                            rows, n, data(normed), {sum.defined() ? data(sum) : nullptr, nullptr, nullptr});
+  ops.dropout_add_norm(embedded, {}, context_.backbone.norms.front(), a.norm_eps, is_post() ? none : drop,
+                       {normed, sum, {}, {}});
   if (!is_post()) return {normed, sum};
-  if (drop.rate.active()) kernels::dropout(const_data(normed), drop, rows, n, data(normed));
+  if (drop.rate.active()) ops.dropout(normed, drop, normed);
   return {normed, normed};
 }
 
@@ -49,8 +48,9 @@ Pass::Stream Pass::forward_layer(int64_t index, const Stream& input) {
   auto layer = std::make_unique<Layer>(context_, index);
   Stream queries = input;
   if (context_.is_last(index)) {
-    queries.normed = input.normed.index_select(0, context_.output_index());
-    queries.residual = is_post() ? queries.normed : input.residual.index_select(0, context_.output_index());
+    const at::Tensor rows = context_.output_index(input.normed.device());
+    queries.normed = input.normed.index_select(0, rows);
+    queries.residual = is_post() ? queries.normed : input.residual.index_select(0, rows);
   }
   const at::Tensor attended = layer->attention.forward(input.normed, queries.normed);
   const Stream middle = join(index, layer->attention_end, attended, queries.residual);
@@ -61,19 +61,16 @@ Pass::Stream Pass::forward_layer(int64_t index, const Stream& input) {
 
 Pass::Stream Pass::join(int64_t layer, Join& end, const at::Tensor& x, const at::Tensor& residual) const {
   const RowSpace& space = context_.query_space(layer);
-  const int64_t rows = space.rows(), n = context_.architecture.hidden;
-  const bool keep = context_.keeps_tape(layer);
   const Norm& norm = context_.backbone.norms[static_cast<size_t>(end.norm)];
-  const at::Tensor out = buffer(rows, n);
-  const at::Tensor sum = is_post() ? at::Tensor() : buffer(rows, n);
-  if (keep) {
-    end.normed = buffer(rows, n);
-    end.rstd = at::empty({rows}, at::kFloat);
+  const at::Tensor out = at::empty_like(residual);
+  const at::Tensor sum = is_post() ? at::Tensor() : at::empty_like(residual);
+  if (context_.keeps_tape(layer)) {
+    end.normed = at::empty_like(residual);
+    end.rstd = at::empty({space.rows()}, residual.options());
   }
-  kernels::dropout_add_norm(const_data(x), const_data(residual), norm.weights(context_.architecture.norm_eps),
-                            context_.layer_plan(end.dropout, layer, end.site, space), rows, n, data(out),
-                            {sum.defined() ? data(sum) : nullptr, keep ? data(end.normed) : nullptr,
-                             keep ? data(end.rstd) : nullptr});
+  context_.ops(layer).dropout_add_norm(x, residual, norm, context_.architecture.norm_eps,
+                                       context_.layer_plan(end.dropout, layer, end.site, space),
+                                       {out, sum, end.normed, end.rstd});
   return {out, is_post() ? out : sum};
 }
 
@@ -97,8 +94,8 @@ Pass::Stream Pass::backward_layer(int64_t index, const Stream& doutput, Gradient
   if (is_post() || index == context_.first_adapted) return {dinput, none};
   if (context_.is_last(index)) {
     const at::Tensor rows =
-        at::zeros({context_.batch.token_count(), context_.architecture.hidden}, at::kFloat);
-    rows.index_copy_(0, context_.output_index(), dresidual);
+        at::zeros({context_.batch.token_count(), context_.architecture.hidden}, dresidual.options());
+    rows.index_copy_(0, context_.output_index(rows.device()), dresidual);
     dresidual = rows;
   }
   return {dinput, dresidual};
@@ -106,17 +103,15 @@ Pass::Stream Pass::backward_layer(int64_t index, const Stream& doutput, Gradient
 
 at::Tensor Pass::join_backward(int64_t layer, const Join& end, const Stream& doutput, at::Tensor& dx) const {
   const RowSpace& space = context_.query_space(layer);
-  const int64_t rows = space.rows(), n = context_.architecture.hidden;
   const DropoutPlan plan = context_.layer_plan(end.dropout, layer, end.site, space);
   const Norm& norm = context_.backbone.norms[static_cast<size_t>(end.norm)];
-  const at::Tensor dresidual = buffer(rows, n);
+  const at::Tensor dresidual = at::empty_like(doutput.normed);
   // With norms after the sum more is added to the residual's gradient, so that dx needs memory of its own.
   const bool shared = !is_post() && !plan.rate.active();
-  dx = shared ? dresidual : buffer(rows, n);
-  kernels::dropout_add_norm_backward(
-      const_data(doutput.normed), doutput.residual.defined() ? const_data(doutput.residual) : nullptr,
-      const_data(end.normed), const_data(end.rstd), norm.weights(context_.architecture.norm_eps), plan, rows,
-      n, data(dresidual), shared ? nullptr : data(dx));
+  dx = shared ? dresidual : at::empty_like(dresidual);
+  context_.ops(layer).dropout_add_norm_backward({doutput.normed, doutput.residual, end.normed, end.rstd},
+                                                norm, context_.architecture.norm_eps, plan, dresidual,
+                                                shared ? at::Tensor() : dx);
   return dresidual;
 }
 

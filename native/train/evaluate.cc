@@ -22,7 +22,7 @@ void evaluate_batch(const AdapterBank& bank, const EvaluateJob& job, int64_t beg
     at::Tensor logits;
     losses = Head::of(pass.context())->losses(pass.forward(), with_logits ? &logits : nullptr);
     if (with_logits) {
-      const float* values = const_data(logits);
+      const float* values = logits.const_data_ptr<float>();
       result.logits.insert(result.logits.end(), values, values + logits.numel());
     }
   }

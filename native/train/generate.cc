@@ -146,12 +146,13 @@ class Generator {
       batch.add_continuation(answer->bank_row, answer->next, answer->place);
     PassOptions options;
     options.cache = &cache_;
-    const at::Tensor logits = bank_.backbone().language_head.forward(Pass(bank_, batch, options).forward());
+    const at::Tensor features = Pass(bank_, batch, options).forward();
+    const at::Tensor logits = bank_.backbone().language_head.forward(features).to(at::kCPU).contiguous();
     const auto vocab = static_cast<size_t>(logits.size(1));
     std::vector<int32_t> tokens(running_.size());
     at::parallel_for(0, static_cast<int64_t>(running_.size()), 1, [&](int64_t begin, int64_t end) {
       for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-        tokens[i] = choose_token({const_data(logits) + i * vocab, vocab}, options_.sampling,
+        tokens[i] = choose_token({logits.const_data_ptr<float>() + i * vocab, vocab}, options_.sampling,
                                  running_[i]->stream, static_cast<int64_t>(running_[i]->ids.size()));
       }
     });

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "model/head.h"
 #include "model/transformer.h"
+#include "train/resident_adapters.h"
 
 namespace fltac {
 namespace {
@@ -15,8 +16,12 @@ namespace {
 // Updates a bank row's tensors as their gradients come in, so that no whole gradient is ever held.
 class AdamWSink : public GradientSink {
  public:
-  AdamWSink(AdapterBank& bank, const kernels::AdamW& options, size_t jobs)
-      : bank_(bank), options_(options), mean_(zeros(bank, jobs)), square_(zeros(bank, jobs)) {}
+  AdamWSink(AdapterBank& bank, ResidentAdapters& resident, const kernels::AdamW& options, size_t jobs)
+      : bank_(bank),
+        resident_(resident),
+        options_(options),
+        mean_(zeros(bank, jobs)),
+        square_(zeros(bank, jobs)) {}
 
   // The bank row and optimiser row of each job of the coming pass, and its step number from 1.
   void begin(std::vector<size_t> members, std::vector<int64_t> bank_rows, int64_t step) {
@@ -31,12 +36,18 @@ class AdamWSink : public GradientSink {
                    mean_.mutable_data_ptr<float>() + at, square_.mutable_data_ptr<float>() + at);
   }
 
+  void take(size_t job, int64_t offset, const at::Tensor& gradient) override {
+    if (!resident_.has(offset)) return GradientSink::take(job, offset, gradient);
+    resident_.update(bank_rows_[job], offset, gradient, options_, step_);
+  }
+
  private:
   static at::Tensor zeros(const AdapterBank& bank, size_t jobs) {
     return at::zeros({static_cast<int64_t>(jobs), bank.layout().size}, at::kFloat);
   }
 
   AdapterBank& bank_;
+  ResidentAdapters& resident_;
   const kernels::AdamW& options_;
   at::Tensor mean_, square_;  // [jobs of the cohort, size]
   std::vector<size_t> members_;
@@ -57,9 +68,9 @@ class StoreSink : public GradientSink {
 
 // Runs a batch forward and backward; returns the mean loss of each of its jobs before the sink has changed
 // anything.
-std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, bool dropout, int64_t step,
+std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, const PassOptions& options,
                              GradientSink& sink) {
-  Pass pass(bank, batch, {dropout, true, static_cast<uint32_t>(step)});
+  Pass pass(bank, batch, options);
   const auto head = Head::of(pass.context());
   const std::vector<double> losses = head->losses(pass.forward(), nullptr);
   std::vector<double> means;
@@ -106,12 +117,24 @@ void add_step(const AdapterBank& bank, PackedBatch& batch, const TrainJob& job, 
                 bank.backbone().architecture());
 }
 
-// Runs one cohort; after_step hears how many optimiser steps a pass did.
-void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
-                  std::span<std::vector<double>> losses, const std::function<void(int64_t)>& after_step) {
+std::vector<int64_t> rows_of(std::span<const TrainJob> jobs) {
+  std::vector<int64_t> rows;
+  for (const TrainJob& job : jobs) rows.push_back(job.bank_row);
+  return rows;
+}
+
+ResidentDevice resident_device() {
+  return [](int64_t) { return std::optional<at::Device>(); };
+}
+
+using AfterStep = std::function<void(int64_t)>;
+
+void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const TrainJob> jobs,
+                 const TrainOptions& options, std::span<std::vector<double>> losses,
+                 const AfterStep& after_step) {
   int64_t longest = 0;
   for (const TrainJob& job : jobs) longest = std::max(longest, job.steps());
-  AdamWSink sink(bank, options.optimizer, jobs.size());
+  AdamWSink sink(bank, resident, options.optimizer, jobs.size());
   for (int64_t step = 0; step < longest; ++step) {
     PackedBatch batch;
     std::vector<size_t> members;
@@ -124,10 +147,25 @@ void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const Train
     }
     const auto done = static_cast<int64_t>(members.size());
     sink.begin(members, std::move(bank_rows), step + 1);
-    const std::vector<double> now = run_step(bank, batch, options.dropout, step, sink);
+    const std::vector<double> now =
+        run_step(bank, batch, {options.dropout, true, static_cast<uint32_t>(step), &resident}, sink);
     for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
     after_step(done);
   }
+}
+
+// Runs one cohort; after_step hears how many optimiser steps a pass did. Whatever ends it, the bank holds
+// what was learned.
+void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
+                  std::span<std::vector<double>> losses, const AfterStep& after_step) {
+  ResidentAdapters resident(bank, rows_of(jobs), resident_device());
+  try {
+    train_steps(bank, resident, jobs, options, losses, after_step);
+  } catch (...) {
+    resident.write_back(bank);
+    throw;
+  }
+  resident.write_back(bank);
 }
 
 }  // namespace
@@ -157,7 +195,7 @@ Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout) {
   add_step(bank, batch, job, 0);
   Gradient result{0.0, std::vector<float>(static_cast<size_t>(bank.layout().size))};
   StoreSink sink(result.values);
-  result.loss = run_step(bank, batch, dropout, 0, sink).front();
+  result.loss = run_step(bank, batch, {dropout, true, 0}, sink).front();
   return result;
 }
 

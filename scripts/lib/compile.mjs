@@ -1,8 +1,17 @@
 // Configures (through cmake-js, which knows each platform's flags for addons) and compiles the engine.
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { STAMP } from './libtorch.mjs';
 import { run } from './process.mjs';
 
@@ -31,6 +40,25 @@ const KNOWN_FAILURES = [
   [/napi\.h: No such file|node_api\.h: No such file/, 'the npm packages are incomplete: run npm ci'],
 ];
 
+/** Where the linker writes, beside the place that running processes load from. */
+const LINKED = join('build', 'linked');
+
+/**
+ * Puts the addon that was linked in its place, build/Release/fltac.node, by renaming: a process that runs the one
+ * before keeps it, where writing into the same file would crash it. Returns the place.
+ */
+export function publishAddon(root) {
+  const linked = join(root, LINKED, 'fltac.node');
+  const addon = join(root, 'build', 'Release', 'fltac.node');
+  if (!existsSync(linked)) throw new Error(`the build ended without ${linked}`);
+  if (existsSync(addon) && readFileSync(addon).equals(readFileSync(linked))) return addon;
+  mkdirSync(dirname(addon), { recursive: true });
+  const beside = `${addon}.${process.pid}.new`;
+  copyFileSync(linked, beside);
+  renameSync(beside, addon);
+  return addon;
+}
+
 /** The advice for a failed step's output, or undefined. */
 export function adviceFor(output) {
   return KNOWN_FAILURES.find(([sign]) => sign.test(output))?.[1];
@@ -48,7 +76,7 @@ export function cmakeVariables(root, libtorch, tools, env) {
   const nativeTests = join(root, 'test', 'native');
   const haveTests = existsSync(nativeTests) && readdirSync(nativeTests).some((name) => name.endsWith('.cc'));
   return {
-    CMAKE_LIBRARY_OUTPUT_DIRECTORY: join(root, 'build', 'Release'),
+    CMAKE_LIBRARY_OUTPUT_DIRECTORY: join(root, LINKED),
     CMAKE_CXX_COMPILER: tools.compiler.command,
     LIBTORCH: libtorch.prefix,
     FLTAC_CUDA: (env.FLTAC_CUDA || 'auto').toLowerCase(),

@@ -25,10 +25,11 @@ function configured(report: ParamsReport, style: TableStyle): string[] {
   ];
 }
 
-function published({ published: counts }: ParamsReport): string[] {
-  if (counts.length === 0) return [];
+function published({ published: table }: ParamsReport): string[] {
+  if (table === null) return [];
+  const { backbone, counts } = table;
   return [
-    'Published (arXiv 2404.15384), computed from the shapes of BERT-base:',
+    `Published (arXiv 2404.15384), computed from the shapes of ${backbone}:`,
     ...derivations(counts.map(({ method, values, derivation }) => [method, values, derivation])),
     ...counts.flatMap(({ method, note }) => (note === undefined ? [] : [`  ${method}: ${note}.`])),
   ];

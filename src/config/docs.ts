@@ -1,12 +1,14 @@
 /** `docs/configuration.md` and the words that `--help` uses for keys, from the schema. */
-import { PLANNED_SCENARIOS, READY_SCENARIOS, SCENARIOS } from './scenarios.js';
+import { CUSTOM_TITLE, SCENARIOS, type NamedScenario } from './scenarios.js';
 import { CONFIG_KEYS, GROUPS, isDerived, keyRow } from './schema.js';
 import type { ConfigKey, ConfigValue, Group } from './schema.js';
+
+const NAMED = Object.keys(SCENARIOS) as NamedScenario[];
 
 /** A key's default for people: `20; quickstart: 6`. */
 export function defaultText(key: ConfigKey): string {
   const { default: common } = keyRow(key);
-  const special = READY_SCENARIOS.flatMap((scenario) => {
+  const special = NAMED.flatMap((scenario) => {
     const value = SCENARIOS[scenario].defaults[key];
     return value === undefined ? [] : [`${scenario}: ${valueText(value)}`];
   });
@@ -26,10 +28,10 @@ export function configurationMarkdown(): string {
       'anything is downloaded, and end the command with exit code 2.',
     ...groups.map(groupSection),
     '## Scenarios',
-    READY_SCENARIOS.map((name) => `- \`${name}\`: ${SCENARIOS[name].title} (${SCENARIOS[name].tasks.join(', ')})`).join(
-      '\n',
-    ),
-    `Known, but not in this version yet: ${PLANNED_SCENARIOS.join(', ')}.`,
+    [
+      ...NAMED.map((name) => `- \`${name}\`: ${SCENARIOS[name].title} (${SCENARIOS[name].tasks.join(', ')})`),
+      `- \`custom\`: ${CUSTOM_TITLE}`,
+    ].join('\n'),
     '',
   ].join('\n\n');
 }
@@ -49,7 +51,8 @@ function tableRow(key: ConfigKey): string {
 
 function valueText(value: ConfigValue): string {
   if (value === null) return 'none';
-  return typeof value === 'object' ? value.join(', ') : String(value);
+  if (typeof value !== 'object') return String(value);
+  return (Array.isArray(value) ? value : Object.keys(value)).join(', ');
 }
 
 /** A line of help: the meaning and the default. */

@@ -1,8 +1,8 @@
 /** The kinds of value a config key can have: what is accepted, and how to say so to a person. */
 import { z } from 'zod';
 
-/** How the text of a flag or an override becomes a value: as YAML, as it stands, or as a list with commas. */
-export type Reading = 'yaml' | 'text' | 'list';
+/** How the text of a flag or an override becomes a value: as YAML, as it stands, as a list with commas, as a mapping. */
+export type Reading = 'yaml' | 'text' | 'list' | 'mapping';
 
 export interface Kind<T> {
   readonly type: z.ZodType<T>;
@@ -11,6 +11,8 @@ export interface Kind<T> {
   /** stands for the value in `--help` */
   readonly placeholder: string;
   readonly reading: Reading;
+  /** every fault of a value that has parts; absent: `expected` says all there is to say */
+  readonly faults?: (value: unknown) => string[];
   /** the words a value is chosen from, where it is */
   readonly words?: readonly string[];
   /** words that are recognised but refused, because this version cannot run them */

@@ -7,9 +7,8 @@ import type { Fault } from './faults.js';
 import { throwFaults } from './faults.js';
 import type { Kind } from './kinds.js';
 import { RULES, WITHOUT_EFFECT } from './rules.js';
-import type { CheckedConfig, Rule } from './rules.js';
-import { PARTITION_SCENARIOS } from './scenarios.js';
-import type { KnownScenario, PartitionScenario } from './scenarios.js';
+import type { Rule } from './rules.js';
+import type { ScenarioChoice } from './scenarios.js';
 import { CONFIG_KEYS, camelName, defaultOf, flagName, isConfigKey, keyRow } from './schema.js';
 import type { ConfigKey, RunConfig } from './schema.js';
 import { didYouMean, nearest } from './suggest.js';
@@ -39,9 +38,6 @@ export interface LoadedConfig {
   warnings: readonly string[];
 }
 
-/** The configuration for showing a partition: also of scenarios that cannot be trained yet. */
-export type PartitionConfig = Omit<RunConfig, 'scenario'> & { readonly scenario: PartitionScenario };
-
 interface Given {
   key: ConfigKey;
   value: unknown;
@@ -55,13 +51,7 @@ const HINT = 'All keys: docs/configuration.md; the flags: fltac <command> --help
 
 /** @throws USAGE naming every fault at once; IO never: an unreadable file is a wrong argument */
 export function loadConfig(sources: ConfigSources): LoadedConfig {
-  return forTraining(resolve(collect(sources), sources.env ?? process.env, []));
-}
-
-/** As `loadConfig`, for commands that only partition. */
-export function loadPartitionConfig(sources: ConfigSources): { config: PartitionConfig } {
-  const { config } = resolve(collect(sources), sources.env ?? process.env, PARTITION_SCENARIOS);
-  return { config: config as PartitionConfig };
+  return resolve(collect(sources), sources.env ?? process.env);
 }
 
 /** A configuration from TypeScript values: `makeConfig({ scenario: 'glue', nClients: 3 })`. @throws USAGE */
@@ -72,12 +62,7 @@ export function makeConfig(values: Partial<RunConfig>, env: NodeJS.ProcessEnv = 
     if (key !== undefined) return { key, value, origin };
     return { origin, message: `is not a config key${didYouMean(origin, byCamel.keys())}` };
   });
-  return forTraining(resolve(collected, env, [])).config;
-}
-
-/** What `resolve` gives is a RunConfig where it was told to allow no further scenario. */
-function forTraining(resolved: Resolved): LoadedConfig {
-  return { ...resolved, config: resolved.config as RunConfig };
+  return resolve(collected, env).config;
 }
 
 function collect(sources: ConfigSources): Collected {
@@ -153,13 +138,7 @@ function unknownFlag(flag: string, known: readonly string[]): string {
   return `is not a flag of this command${name === undefined ? '' : `; did you mean ${name}?`}`;
 }
 
-interface Resolved {
-  config: CheckedConfig;
-  given: ReadonlyMap<ConfigKey, string>;
-  warnings: readonly string[];
-}
-
-function resolve(collected: Collected, env: NodeJS.ProcessEnv, scenarios: readonly string[]): Resolved {
+function resolve(collected: Collected, env: NodeJS.ProcessEnv): LoadedConfig {
   const faults: Fault[] = [];
   const values = new Map<ConfigKey, unknown>();
   const origins = new Map<ConfigKey, string>();
@@ -169,17 +148,18 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv, scenarios: readon
       faults.push(item);
       continue;
     }
-    const { key, value, origin } = item;
-    const message = faultOf(key, value, scenarios);
-    if (message === undefined) {
+    const { key, origin } = item;
+    const value = keyRow(key).kind.reading === 'mapping' ? plainObjects(item.value) : item.value;
+    const messages = faultsOf(key, value);
+    if (messages.length === 0) {
       values.set(key, value);
     } else {
-      faults.push({ origin, message });
+      for (const message of messages) faults.push({ origin, message });
       faulty.add(key);
     }
     origins.set(key, origin);
   }
-  const config = withDefaults(values, env, scenarios);
+  const config = withDefaults(values, env, faulty);
   const sound = RULES.filter((rule) => !rule.keys.some((key) => faulty.has(key)));
   for (const { origin, message } of broken(sound, config, origins)) faults.push({ origin, message });
   throwFaults(faults, HINT);
@@ -193,39 +173,51 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv, scenarios: readon
 function withDefaults(
   values: ReadonlyMap<ConfigKey, unknown>,
   env: NodeJS.ProcessEnv,
-  scenarios: readonly string[],
-): CheckedConfig {
-  const scenario = (values.get('scenario') ?? keyRow('scenario').default) as KnownScenario;
+  faulty: ReadonlySet<ConfigKey>,
+): RunConfig {
+  const scenario = (values.get('scenario') ?? keyRow('scenario').default) as RunConfig['scenario'];
+  const data = (values.get('data') ?? null) as ScenarioChoice['data'];
+  // Without its data a custom scenario has no tasks; that fault is told by a rule, or was already.
+  const incomplete = scenario === 'custom' && (data === null || faulty.has('data'));
   const method = (values.get('method') ?? keyRow('method').default) as string;
   const entries = CONFIG_KEYS.map((key) => {
     if (values.has(key)) return [camelName(key), frozen(values.get(key))] as const;
-    const value = defaultOf(key, { scenario, method, env });
-    const message = faultOf(key, value, scenarios);
+    const value = defaultOf(key, { scenario, data, method, env });
+    const [message] = incomplete ? [] : faultsOf(key, value);
     if (message !== undefined) throw new FltacError('INTERNAL', `the default of ${key}: ${message}`);
     return [camelName(key), frozen(value)] as const;
   });
-  return Object.freeze(Object.fromEntries(entries)) as unknown as CheckedConfig;
+  return Object.freeze(Object.fromEntries(entries)) as unknown as RunConfig;
 }
 
+/** A copy that cannot be changed, to its depths. */
 function frozen(value: unknown): unknown {
-  return Array.isArray(value) ? Object.freeze([...(value as unknown[])]) : value;
+  if (Array.isArray(value)) return Object.freeze((value as unknown[]).map(frozen));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.freeze(Object.fromEntries(Object.entries(value).map(([key, part]) => [key, frozen(part)])));
 }
 
-/** What is wrong with a value, or undefined. `scenarios`: which are allowed besides those that can be trained. */
-function faultOf(key: ConfigKey, value: unknown, scenarios: readonly string[]): string | undefined {
+/** YAML's mappings as objects; a mapping with other keys than texts stays one, which is a fault. */
+function plainObjects(value: unknown): unknown {
+  if (Array.isArray(value)) return (value as unknown[]).map(plainObjects);
+  if (!(value instanceof Map) || [...value.keys()].some((key) => typeof key !== 'string')) return value;
+  return Object.fromEntries([...(value as Map<string, unknown>)].map(([key, part]) => [key, plainObjects(part)]));
+}
+
+/** What is wrong with a value. */
+function faultsOf(key: ConfigKey, value: unknown): string[] {
   const { kind } = keyRow(key);
-  const more = key === 'scenario' ? scenarios : [];
-  if (kind.type.safeParse(value).success || more.includes(value as string)) return undefined;
-  const expected = more.length === 0 ? kind.expected : `one of ${more.join(', ')}`;
-  if (typeof value !== 'string') return `expected ${expected}, found ${describeValue(value)}`;
-  if (kind.planned?.includes(value)) return `${value} is not in this version yet; expected ${expected}`;
-  const hint = kind.words ? didYouMean(value, [...kind.words, ...more]) : '';
-  return `expected ${expected}, found ${describeValue(value)}${hint}`;
+  if (kind.faults) return kind.faults(value);
+  if (kind.type.safeParse(value).success) return [];
+  if (typeof value !== 'string') return [`expected ${kind.expected}, found ${describeValue(value)}`];
+  if (kind.planned?.includes(value)) return [`${value} is not in this version yet; expected ${kind.expected}`];
+  const hint = kind.words ? didYouMean(value, kind.words) : '';
+  return [`expected ${kind.expected}, found ${describeValue(value)}${hint}`];
 }
 
 function broken(
   rules: readonly Rule[],
-  config: CheckedConfig,
+  config: RunConfig,
   origins: ReadonlyMap<ConfigKey, string>,
 ): (Fault & { key: ConfigKey })[] {
   return rules.flatMap((rule) => {

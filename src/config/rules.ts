@@ -1,22 +1,19 @@
 /** Rules between keys: what each key's own kind cannot say. */
 import { presetShape } from '../models/presets.js';
-import { SCENARIOS } from './scenarios.js';
-import type { KnownScenario } from './scenarios.js';
+import { scenarioRow } from './scenarios.js';
 import type { ConfigKey, RunConfig } from './schema.js';
 import { didYouMean } from './suggest.js';
-
-/** A configuration whose scenario may be one that is only partitioned. */
-export type CheckedConfig = Omit<RunConfig, 'scenario'> & { readonly scenario: KnownScenario };
 
 export interface Rule {
   /** the keys it looks at; the first that the user gave is named with the message */
   keys: readonly ConfigKey[];
   /** undefined where all is well */
-  check: (config: CheckedConfig) => string | undefined;
+  check: (config: RunConfig) => string | undefined;
 }
 
 /** Broken rules end the command. */
 export const RULES: readonly Rule[] = [
+  { keys: ['scenario', 'data'], check: checkData },
   { keys: ['tasks', 'scenario'], check: checkTasks },
   { keys: ['lora_rank', 'model_name'], check: checkRank },
   { keys: ['max_len', 'model_name'], check: checkLength },
@@ -28,14 +25,16 @@ export const WITHOUT_EFFECT: readonly Rule[] = [
   { keys: ['fedit_steps'], check: (config) => onlyWith(config, ['fedit'], { baseline: false }) },
   ...(['kmeans_n_init', 'kmeans_max_iter', 'kmeans_tol'] as const).map((key) => ({
     keys: [key],
-    check: (config: CheckedConfig) => onlyWith(config, ['fltac'], { baseline: true }),
+    check: (config: RunConfig) => onlyWith(config, ['fltac'], { baseline: true }),
   })),
+  { keys: ['max_len'], check: lengthOfImages },
+  { keys: ['data'], check: dataOfOthers },
   { keys: ['weights'], check: (config) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }) },
 ];
 
 /** A message where none of the methods that use a setting runs, as the method or as its baseline. */
 function onlyWith(
-  { method, baselineMethod }: CheckedConfig,
+  { method, baselineMethod }: RunConfig,
   users: readonly string[],
   { baseline }: { baseline: boolean },
 ): string | undefined {
@@ -43,27 +42,46 @@ function onlyWith(
   return `has no effect: it matters only with method ${users.join(', ')}, not with ${method}`;
 }
 
-function checkTasks({ tasks, scenario }: CheckedConfig): string | undefined {
-  const known = SCENARIOS[scenario].tasks;
+function checkData({ scenario, data }: RunConfig): string | undefined {
+  if (scenario !== 'custom' || data !== null) return undefined;
+  return 'custom needs the section data, which names files and columns of each task: docs/custom-tasks.md';
+}
+
+function dataOfOthers({ scenario }: RunConfig): string | undefined {
+  return scenario === 'custom'
+    ? undefined
+    : `has no effect: it matters only with scenario custom, not with ${scenario}`;
+}
+
+function checkTasks(config: RunConfig): string | undefined {
+  const { tasks, scenario } = config;
+  const known = scenarioRow(config).tasks;
+  // A custom scenario without data has no tasks, and its fault is told already.
+  if (known.length === 0) return undefined;
   const strange = tasks.filter((task) => !known.includes(task));
   if (strange.length === 0) return undefined;
   const named = strange.map((task) => `${task}${didYouMean(task, known)}`).join(', ');
   return `expected tasks of scenario ${scenario} (${known.join(', ')}), found ${named}`;
 }
 
-function checkRank({ loraRank, modelName }: CheckedConfig): string | undefined {
+function checkRank({ loraRank, modelName }: RunConfig): string | undefined {
   const hidden = presetShape(modelName)?.hidden_size;
   if (hidden === undefined || loraRank <= hidden) return undefined;
   return `expected a rank of at most ${hidden}, the hidden size of ${modelName}, found ${loraRank}`;
 }
 
-function checkLength({ maxLen, modelName }: CheckedConfig): string | undefined {
+function checkLength({ maxLen, modelName }: RunConfig): string | undefined {
   const positions = presetShape(modelName)?.max_position_embeddings;
   if (positions === undefined || maxLen <= positions) return undefined;
   return `expected at most ${positions} tokens, the positions of ${modelName}, found ${maxLen}`;
 }
 
-function checkHead({ trainHead, scenario }: CheckedConfig): string | undefined {
-  if (!trainHead || SCENARIOS[scenario].output === 'classes') return undefined;
+function lengthOfImages(config: RunConfig): string | undefined {
+  return scenarioRow(config).input === 'images' ? `has no effect: scenario ${config.scenario} is of images` : undefined;
+}
+
+function checkHead(config: RunConfig): string | undefined {
+  const { trainHead, scenario } = config;
+  if (!trainHead || scenarioRow(config).output === 'classes') return undefined;
   return `expected train_head false: scenario ${scenario} trains a language model, whose head stays frozen; found true`;
 }

@@ -3,17 +3,12 @@
  * common ones in `schema.ts`. A new scenario is a row.
  */
 
-/** Scenarios that this version can train. */
-export const READY_SCENARIOS = ['quickstart', 'glue', 'dolly'] as const;
+import { formOf, type CustomData, type TaskForm } from './custom-tasks.js';
+
+export const READY_SCENARIOS = ['quickstart', 'glue', 'cifar', 'dolly', 'custom'] as const;
 export type ScenarioName = (typeof READY_SCENARIOS)[number];
-
-/** Scenarios that are known but cannot be trained by this version. */
-export const PLANNED_SCENARIOS = ['cifar', 'custom'] as const;
-export type KnownScenario = ScenarioName | (typeof PLANNED_SCENARIOS)[number];
-
-/** Scenarios whose row counts are known, so that their partition can be shown. */
-export const PARTITION_SCENARIOS = [...READY_SCENARIOS, 'cifar'] as const;
-export type PartitionScenario = (typeof PARTITION_SCENARIOS)[number];
+/** Scenarios with tasks of their own. */
+export type NamedScenario = Exclude<ScenarioName, 'custom'>;
 
 /** Stands for the backbone in `quickstart/`, which comes with fltac; resolved by `src/data`. */
 export const BUNDLED_MODEL = 'builtin:quickstart';
@@ -29,7 +24,7 @@ export interface ScenarioRow {
   defaults: Readonly<Record<string, string | number | boolean | readonly string[]>>;
 }
 
-export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
+export const SCENARIOS: Readonly<Record<NamedScenario, ScenarioRow>> = {
   quickstart: {
     title: 'four made-up text tasks and a small BERT that come with fltac; offline, a minute on two cores',
     tasks: ['sentiment', 'topic', 'answer', 'contradiction'],
@@ -59,7 +54,13 @@ export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
     tasks: ['cifar10', 'cifar100'],
     input: 'images',
     output: 'classes',
-    defaults: { model_name: 'google/vit-base-patch16-224-in21k' },
+    defaults: {
+      model_name: 'google/vit-base-patch16-224-in21k',
+      lr: 1e-3,
+      batch_size: 64,
+      train_head: false,
+      max_eval_batches: 30,
+    },
   },
   dolly: {
     title: 'the eight categories of Dolly on LLaMA',
@@ -90,8 +91,35 @@ export const SCENARIOS: Readonly<Record<KnownScenario, ScenarioRow>> = {
       eval_batch_size: 4,
     },
   },
-  custom: { title: "tasks from the user's own files", tasks: [], input: 'tokens', output: 'classes', defaults: {} },
 };
 
+/** The named scenario whose kind of examples and defaults custom tasks take. */
+const LIKE: Readonly<Record<TaskForm, NamedScenario>> = { text: 'glue', image: 'cifar', instruction: 'dolly' };
+
+/** The part of a configuration that says what its tasks are. */
+export interface ScenarioChoice {
+  readonly scenario: ScenarioName;
+  readonly data: CustomData | null;
+}
+
+/** A scenario's row; of custom tasks, that of the named scenario they are like, with their own names. */
+export function scenarioRow({ scenario, data }: ScenarioChoice): ScenarioRow {
+  if (scenario !== 'custom') return SCENARIOS[scenario];
+  const [first] = Object.values(data ?? {});
+  const like = SCENARIOS[LIKE[first ? formOf(first) : 'text']];
+  return {
+    title: CUSTOM_TITLE,
+    tasks: Object.keys(data ?? {}),
+    input: like.input,
+    output: like.output,
+    // The frozen random head of cifar is there for the published counts.
+    defaults: { ...like.defaults, train_head: like.output === 'classes' },
+  };
+}
+
+export const CUSTOM_TITLE =
+  "tasks from the user's own files or any data set on the Hub, by column names (docs/custom-tasks.md); further " +
+  'defaults as glue for texts, as cifar for images, as dolly for instructions, and a trained head for classes';
+
 /** Classes of every task of a scenario, and so outputs of the classification head; 0 where there is no such head. */
-export const NUM_LABELS: Readonly<Record<ScenarioName, number>> = { quickstart: 2, glue: 2, dolly: 0 };
+export const NUM_LABELS: Readonly<Record<NamedScenario, number>> = { quickstart: 2, glue: 2, cifar: 100, dolly: 0 };

@@ -6,18 +6,17 @@
 import { cacheFromEnvironment } from '../data/hub/settings.js';
 import { boolean, integer, integerOrAuto, names, number, oneOf, optionalText, text } from './kinds.js';
 import type { Kind } from './kinds.js';
-import { PLANNED_SCENARIOS, READY_SCENARIOS, SCENARIOS } from './scenarios.js';
-import type { KnownScenario } from './scenarios.js';
+import { customData, type CustomData } from './custom-tasks.js';
+import { READY_SCENARIOS, scenarioRow, type ScenarioChoice } from './scenarios.js';
 
 /** What a default may depend on. */
-export interface DefaultContext {
-  scenario: KnownScenario;
+export interface DefaultContext extends ScenarioChoice {
   method: string;
   env: NodeJS.ProcessEnv;
 }
 
 /** What a key's value can be. */
-export type ConfigValue = string | number | boolean | null | readonly string[];
+export type ConfigValue = string | number | boolean | null | readonly string[] | CustomData;
 
 /** A default that depends on other keys or the environment, and how to say so. */
 export interface DerivedDefault<T> {
@@ -60,10 +59,10 @@ export const KEYS = {
   scenario: row({
     ...FLAG,
     group: 'task',
-    kind: oneOf(READY_SCENARIOS, PLANNED_SCENARIOS),
+    kind: oneOf(READY_SCENARIOS),
     default: 'quickstart',
     meaning: 'tasks, data and backbone to use',
-    alsoCalled: ['dataset', 'data'],
+    alsoCalled: ['dataset'],
   }),
   model_name: row({
     ...FLAG,
@@ -107,9 +106,16 @@ export const KEYS = {
     ...KEY,
     group: 'task',
     kind: names("the scenario's tasks"),
-    default: derived("all of the scenario's, in its order", ({ scenario }) => SCENARIOS[scenario].tasks),
+    default: derived("all of the scenario's, in its order", (choice) => scenarioRow(choice).tasks),
     meaning: 'tasks to use; task number i draws its partition with seed + i',
     alsoCalled: ['task'],
+  }),
+  data: row({
+    ...KEY,
+    group: 'task',
+    kind: customData(),
+    default: null,
+    meaning: 'with scenario custom: the tasks by name, each with its files and columns (docs/custom-tasks.md)',
   }),
 
   n_clients: row({
@@ -391,14 +397,14 @@ export function flagName(key: ConfigKey): string {
 
 /** The value a key has when nobody gives one; checked like any other value. */
 export function defaultOf(key: ConfigKey, context: DefaultContext): ConfigValue {
-  const special = SCENARIOS[context.scenario].defaults[key];
+  const special = scenarioRow(context).defaults[key];
   const { default: value } = keyRow(key);
   if (special !== undefined) return special;
   return isDerived(value) ? value.of(context) : value;
 }
 
 export function isDerived(value: ConfigValue | DerivedDefault<ConfigValue>): value is DerivedDefault<ConfigValue> {
-  return typeof value === 'object' && value !== null && 'of' in value;
+  return typeof value === 'object' && value !== null && typeof (value as { of?: unknown }).of === 'function';
 }
 
 function row<T>(value: KeyRow<T>): KeyRow<T> {

@@ -9,7 +9,8 @@ export function stringifyConfig(config: RunConfig): string {
   return groups.map((group) => `# ${GROUPS[group]}\n${groupKeys(group).map(line).join('')}`).join('\n');
 
   function line(key: ConfigKey): string {
-    return dump({ [key]: config[camelName(key)] }, { flowLevel: 1, lineWidth: -1 });
+    const flowLevel = keyRow(key).kind.reading === 'mapping' ? 3 : 1;
+    return dump({ [key]: config[camelName(key)] }, { flowLevel, lineWidth: -1 });
   }
 }
 

@@ -49,7 +49,9 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'string') return `the text ${JSON.stringify(shorten(value))}`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (Array.isArray(value)) return describeList(value);
-  return value instanceof Map ? 'a mapping' : 'a value of another type';
+  if (typeof value !== 'object') return 'a value of another type';
+  const size = value instanceof Map ? value.size : Object.keys(value).length;
+  return size === 0 ? 'an empty mapping' : 'a mapping';
 }
 
 function describeList(list: readonly unknown[]): string {

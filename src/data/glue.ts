@@ -4,6 +4,7 @@ import { NUM_LABELS } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError } from '../errors.js';
 import { hubSettings } from './hub/settings.js';
+import { shardsOf } from './hub/shards.js';
 import { withSnapshot, type Snapshot } from './hub/snapshot.js';
 import type { HubRepo } from './hub/names.js';
 import { readParquet } from './parquet.js';
@@ -65,23 +66,6 @@ async function findTaskFiles(snapshot: Snapshot, tasks: readonly string[]): Prom
     });
   }
   return found;
-}
-
-/**
- * The shards `<task>/<split>-00000-of-0000N.parquet` in order. @throws NETWORK where there are none, or fewer than their
- * names say (as in a cache that was filled only in part)
- */
-export function shardsOf(listed: readonly string[], task: string, split: string, snapshot: Snapshot): string[] {
-  const pattern = new RegExp(`^${task}/${split}-(\\d+)-of-(\\d+)\\.parquet$`);
-  const shards = listed.filter((name) => pattern.test(name)).sort();
-  const expected = Number(pattern.exec(shards[0] ?? '')?.[2] ?? 1);
-  if (shards.length === expected) return shards;
-  throw new FltacError(
-    'NETWORK',
-    `dataset ${snapshot.repo.id} at commit ${snapshot.commit}: expected ${expected} file(s) ${task}/${split}-*.parquet, ` +
-      `found ${shards.length} (in ${task}/: ${listed.join(', ') || 'nothing'}); ` +
-      'if only the cache is used, run once with the network',
-  );
 }
 
 async function readTask(files: TaskFiles, folder: string, tokenizer: TextTokenizer): Promise<ScenarioTask> {

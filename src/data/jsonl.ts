@@ -1,8 +1,8 @@
 /** Reads JSON-lines files: one object a line. */
 import { FltacError } from '../errors.js';
 import { linesOf } from './lines.js';
-import type { Columns } from './parquet.js';
-import { TableBuilder, type Table } from './table.js';
+import { TableBuilder, type ColumnSink, type Columns } from './columns.js';
+import type { Table } from './table.js';
 
 export type JsonRow = Readonly<Record<string, unknown>>;
 
@@ -30,22 +30,33 @@ export function textOf(row: JsonRow, name: string, place: string): string {
  * Reads the rows of all `paths`, one file after another; empty lines are passed over. `choose` says by the first row
  * which columns there are.
  * @throws IO where a file cannot be read; FORMAT naming file and line where a line is not an object, lacks a column,
- * or holds something else than a text or a whole number in it
+ * or holds a value that is none of the column's
  */
 export async function readJsonl(paths: readonly string[], choose: (first: JsonRow) => Columns): Promise<Table> {
-  let columns: Columns | undefined;
-  let table = new TableBuilder(0);
+  const sources: { path: string; rows: number }[] = [];
+  let table: TableBuilder | undefined;
   for (const path of paths) {
+    let rows = 0;
     for await (const { row, place } of readObjects(path)) {
-      if (!columns) {
-        columns = choose(row);
-        table = new TableBuilder(columns.texts.length);
-      }
-      addRow(table, row, columns, place);
+      table ??= new TableBuilder(choose(row));
+      for (const sink of table.sinks) addField(sink, row, path, place);
+      rows += 1;
     }
-    table.closeFile(path);
+    sources.push({ path, rows });
   }
+  table ??= new TableBuilder({});
+  for (const { path, rows } of sources) table.closeFile(path, rows);
   return table.finish();
+}
+
+/** Reads one file into sinks and tells its rows. @throws as readJsonl */
+export async function addJsonl(path: string, sinks: readonly ColumnSink[]): Promise<number> {
+  let rows = 0;
+  for await (const { row, place } of readObjects(path)) {
+    for (const sink of sinks) addField(sink, row, path, place);
+    rows += 1;
+  }
+  return rows;
 }
 
 function parseRow(text: string, place: string): JsonRow {
@@ -59,11 +70,8 @@ function parseRow(text: string, place: string): JsonRow {
   throw new FltacError('FORMAT', `${place}: expected a JSON object, found ${text.slice(0, 40)}`);
 }
 
-function addRow(table: TableBuilder, row: JsonRow, columns: Columns, place: string): void {
-  for (const [index, name] of columns.texts.entries()) table.texts[index]!.append(textOf(row, name, place));
-  const label = row[columns.label];
-  if (typeof label !== 'number' || (label | 0) !== label) throw badField(place, row, columns.label, 'a class number');
-  table.labels.push(label);
+function addField(sink: ColumnSink, row: JsonRow, path: string, place: string): void {
+  if (!sink.accept(row[sink.name], path)) throw badField(place, row, sink.name, sink.expected);
 }
 
 function badField(place: string, row: JsonRow, name: string, expected: string): FltacError {

@@ -1,7 +1,7 @@
 /** Finds the backbone: the bundled model, a local folder, or a model on the Hub. */
 import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
-import { BUNDLED_MODEL } from '../config/scenarios.js';
+import { BUNDLED_MODEL, scenarioRow } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError, messageOf } from '../errors.js';
 import { quickstartFolder } from './bundled.js';
@@ -12,11 +12,21 @@ import { withSnapshot, type Snapshot } from './hub/snapshot.js';
 import type { ConfigCheck, DataContext, ResolvedModel } from './scenario.js';
 
 const CONFIG = 'config.json';
-const NEEDED = [CONFIG, 'tokenizer.json'];
-const WELCOME = ['tokenizer_config.json', 'generation_config.json', 'vocab.txt'];
+/** Besides config.json and the weights, by what the model reads. */
+const FILES = {
+  tokens: { needed: ['tokenizer.json'], welcome: ['tokenizer_config.json', 'generation_config.json', 'vocab.txt'] },
+  images: { needed: [], welcome: ['preprocessor_config.json'] },
+} as const;
 const WEIGHTS = 'model.safetensors';
 const WEIGHTS_INDEX = 'model.safetensors.index.json';
 const OTHER_WEIGHTS = /(^|\/)(pytorch_model.*\.bin|tf_model.*\.h5|flax_model.*\.msgpack)$/;
+
+interface WantedFiles {
+  needed: readonly string[];
+  /** taken where they are there */
+  welcome: readonly string[];
+  check: ConfigCheck;
+}
 
 /** See resolveModel in scenario.ts. */
 export async function resolveModel(
@@ -25,7 +35,9 @@ export async function resolveModel(
   check: ConfigCheck = () => undefined,
 ): Promise<ResolvedModel> {
   const name = config.modelName;
-  if (name === BUNDLED_MODEL) return checkLocal(join(quickstartFolder(), 'model'), name, check);
+  const { needed, welcome } = FILES[scenarioRow(config).input];
+  const wanted: WantedFiles = { needed, welcome, check };
+  if (name === BUNDLED_MODEL) return checkLocal(join(quickstartFolder(), 'model'), name, wanted);
   const folder = resolve(name);
   const isFolder = await stat(folder).then(
     (found) => found.isDirectory(),
@@ -37,20 +49,21 @@ export async function resolveModel(
     if (!isFolder) {
       throw new FltacError('IO', `model_name "${name}" is neither a folder that exists nor a Hub id such as org/name`);
     }
-    return checkLocal(folder, name, check);
+    return checkLocal(folder, name, wanted);
   }
-  return downloadModel({ type: 'model', id: name }, config, context, check);
+  return downloadModel({ type: 'model', id: name }, config, context, wanted);
 }
 
-async function checkLocal(folder: string, id: string, check: ConfigCheck): Promise<ResolvedModel> {
-  for (const name of NEEDED) {
-    if ((await fileSize(join(folder, name))) !== undefined) continue;
-    throw new FltacError(
-      'IO',
-      `${folder} is no model folder: it lacks ${name} (needed: ${NEEDED.join(', ')} and ${WEIGHTS})`,
-    );
-  }
+/** config.json is looked at before anything else, so that a model of the wrong kind is called that. */
+async function checkLocal(folder: string, id: string, { needed, check }: WantedFiles): Promise<ResolvedModel> {
+  const require = async (name: string): Promise<void> => {
+    if ((await fileSize(join(folder, name))) !== undefined) return;
+    const all = [CONFIG, ...needed].join(', ');
+    throw new FltacError('IO', `${folder} is no model folder: it lacks ${name} (needed: ${all} and ${WEIGHTS})`);
+  };
+  await require(CONFIG);
   await checkConfig(folder, check);
+  for (const name of needed) await require(name);
   const weights = await Promise.all([WEIGHTS, WEIGHTS_INDEX].map((name) => fileSize(join(folder, name))));
   if (weights.every((size) => size === undefined)) throw noSafetensors(folder, '');
   return { folder, id, revision: 'local' };
@@ -60,23 +73,26 @@ async function downloadModel(
   repo: HubRepo,
   config: RunConfig,
   context: DataContext,
-  check: ConfigCheck,
+  { needed, welcome, check }: WantedFiles,
 ): Promise<ResolvedModel> {
   const settings = hubSettings(config.cacheDir);
   return withSnapshot(repo, config.modelRevision, settings, context, async (snapshot) => {
     const listed = await snapshot.list();
-    const missing = NEEDED.filter((name) => !listed.includes(name));
-    if (missing.length > 0) {
+    const require = (names: readonly string[]): void => {
+      const missing = names.filter((name) => !listed.includes(name));
+      if (missing.length === 0) return;
       throw new FltacError(
         'NETWORK',
         `model ${repo.id} at revision ${config.modelRevision} lacks ${missing.join(' and ')} (it has: ${some(listed)}); ` +
-          'fltac needs a transformers model with a fast tokenizer',
+          `fltac needs a transformers model${needed.length > 0 ? ' with a fast tokenizer' : ''}`,
       );
-    }
-    const weights = await weightFiles(snapshot, listed);
+    };
+    require([CONFIG]);
     await snapshot.fetch([CONFIG]);
     await checkConfig(snapshot.folder, check);
-    await snapshot.fetch([...NEEDED, ...WELCOME.filter((name) => listed.includes(name)), ...weights]);
+    require(needed);
+    const weights = await weightFiles(snapshot, listed);
+    await snapshot.fetch([...needed, ...welcome.filter((name) => listed.includes(name)), ...weights]);
     await snapshot.remember();
     return { folder: snapshot.folder, id: repo.id, revision: snapshot.commit };
   });

@@ -1,16 +1,10 @@
-/** Reads the text and label columns of local Parquet files, a row group and a column at a time. */
+/** Reads columns of local Parquet files, a row group and a column at a time. */
 import { open, type FileHandle } from 'node:fs/promises';
 import { parquetMetadataAsync, parquetRead, parquetSchema, type AsyncBuffer, type FileMetaData } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { FltacError } from '../errors.js';
-import { TableBuilder, type Table } from './table.js';
-
-/** The columns of a task. */
-export interface Columns {
-  /** text columns in the order they are tokenised */
-  texts: readonly string[];
-  label: string;
-}
+import { missingColumns, readFiles, type ColumnSink, type Columns } from './columns.js';
+import type { Table } from './table.js';
 
 const MAGIC = 'PAR1';
 /** magic, footer length and magic again: no Parquet file is shorter */
@@ -19,18 +13,14 @@ const SHORTEST = 12;
 /**
  * Reads the rows of all `paths`, one file after another.
  * @throws IO where a file cannot be read; FORMAT where it is cut off or broken, lacks a column (those found are named),
- * or holds an empty text or a label that is no whole number
+ * or holds a value that is none of the column's
  */
 export async function readParquet(paths: readonly string[], columns: Columns): Promise<Table> {
-  const table = new TableBuilder(columns.texts.length);
-  for (const path of paths) {
-    await readFile(path, columns, table);
-    table.closeFile(path);
-  }
-  return table.finish();
+  return readFiles(paths, columns, addParquet);
 }
 
-async function readFile(path: string, columns: Columns, table: TableBuilder): Promise<void> {
+/** Reads one file into sinks and tells its rows. @throws as readParquet */
+export async function addParquet(path: string, sinks: readonly ColumnSink[]): Promise<number> {
   const file = await open(path).catch((error: unknown) => {
     throw new FltacError('IO', `cannot read ${path} (${String(error)})`, { cause: error });
   });
@@ -39,8 +29,15 @@ async function readFile(path: string, columns: Columns, table: TableBuilder): Pr
     await checkMagic(file, path, size);
     const buffer = bufferOf(file, path, size);
     const metadata = await decoding(path, 'its footer', () => parquetMetadataAsync(buffer));
-    checkColumns(path, metadata, columns);
-    for (const range of groupRanges(path, metadata)) await readGroup(buffer, metadata, columns, table, range);
+    const present = checkColumns(path, metadata, sinks);
+    const ranges = groupRanges(path, metadata);
+    for (const range of ranges) {
+      for (const sink of sinks) {
+        if (present.has(sink.name)) await readColumn(buffer, metadata, sink, range);
+        else for (let row = range.start; row < range.end; row++) sink.accept(undefined, path);
+      }
+    }
+    return ranges.at(-1)?.end ?? 0;
   } finally {
     await file.close();
   }
@@ -86,16 +83,12 @@ function bufferOf(file: FileHandle, path: string, size: number): AsyncBuffer {
   };
 }
 
-function checkColumns(path: string, metadata: FileMetaData, columns: Columns): void {
-  const children = parquetSchema(metadata).children;
-  const found = children.map((child) => child.element.name);
-  const wanted = [...columns.texts, columns.label];
-  const missing = wanted.filter((name) => !found.includes(name));
-  if (missing.length === 0) return;
-  throw new FltacError(
-    'FORMAT',
-    `${path}: no column ${missing.map((name) => `"${name}"`).join(', ')}; the file has ${found.map((name) => `"${name}"`).join(', ')}`,
-  );
+/** Names of the file's columns. @throws FORMAT where a required one is missing */
+function checkColumns(path: string, metadata: FileMetaData, sinks: readonly ColumnSink[]): Set<string> {
+  const found = parquetSchema(metadata).children.map((child) => child.element.name);
+  const missing = sinks.filter((sink) => sink.required && !found.includes(sink.name));
+  if (missing.length === 0) return new Set(found);
+  throw missingColumns(path, missing, found);
 }
 
 interface GroupRange {
@@ -120,27 +113,14 @@ function groupRanges(path: string, metadata: FileMetaData): GroupRange[] {
   return ranges;
 }
 
-async function readGroup(
-  buffer: AsyncBuffer,
+async function readColumn(
+  file: AsyncBuffer,
   metadata: FileMetaData,
-  columns: Columns,
-  table: TableBuilder,
+  sink: ColumnSink,
   range: GroupRange,
 ): Promise<void> {
-  const { path } = range;
-  for (const [index, name] of columns.texts.entries()) {
-    const texts = table.texts[index]!;
-    await eachValue(buffer, metadata, name, range, (value, row) => {
-      if (!(value instanceof Uint8Array)) throw badValue(path, row, name, 'a text', value);
-      texts.append(value);
-    });
-  }
-  await eachValue(buffer, metadata, columns.label, range, (value, row) => {
-    const label = typeof value === 'bigint' ? Number(value) : value;
-    if (typeof label !== 'number' || (label | 0) !== label) {
-      throw badValue(path, row, columns.label, 'a class number', value);
-    }
-    table.labels.push(label);
+  await eachValue(file, metadata, sink.name, range, (value, row) => {
+    if (!sink.accept(value, range.path)) throw badValue(range.path, row, sink.name, sink.expected, value);
   });
 }
 

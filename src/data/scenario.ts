@@ -62,7 +62,10 @@ export interface Scenario {
 }
 
 export interface ResolvedModel {
-  /** local folder with config.json, tokenizer.json and model.safetensors or model.safetensors.index.json + shards */
+  /**
+   * local folder with config.json, model.safetensors or model.safetensors.index.json + shards and, where the model reads
+   * text, tokenizer.json
+   */
   folder: string;
   id: string;
   /** the Hub commit, or "local" */
@@ -80,7 +83,9 @@ type Loader = (config: RunConfig, model: ResolvedModel, context: DataContext) =>
 const LOADERS: Record<RunConfig['scenario'], () => Promise<Loader>> = {
   quickstart: async () => (await import('./quickstart.js')).loadQuickstart,
   glue: async () => (await import('./glue.js')).loadGlue,
+  cifar: async () => (await import('./cifar.js')).loadCifar,
   dolly: async () => (await import('./dolly.js')).loadDolly,
+  custom: async () => (await import('./custom.js')).loadCustom,
 };
 
 /**

@@ -1,12 +1,13 @@
-/** Rows of text and labels, held outside the JavaScript heap: one UTF-8 buffer and its offsets a text column. */
-import { FltacError } from '../errors.js';
+/** Rows of a data set, held outside the JavaScript heap: one buffer and its offsets a column of texts or images. */
+import { readFile } from 'node:fs/promises';
+import { FltacError, messageOf } from '../errors.js';
 
 const decoder = new TextDecoder();
 
-/** A column of texts: text i is the UTF-8 bytes[offsets[i]] up to bytes[offsets[i + 1]]. */
-export class TextColumn {
+/** A column of byte strings: value i is bytes[offsets[i]] up to bytes[offsets[i + 1]]. */
+export class ByteColumn {
   constructor(
-    private readonly bytes: Uint8Array,
+    private readonly content: Uint8Array,
     /** length + 1 entries; float64, so that a column may pass 4 GiB */
     private readonly offsets: Float64Array,
   ) {}
@@ -15,12 +16,27 @@ export class TextColumn {
     return this.offsets.length - 1;
   }
 
-  /** @throws SHAPE where there is no such row */
-  get(row: number): string {
+  /** A view of a value. @throws SHAPE where there is no such row */
+  bytes(row: number): Uint8Array {
     const start = this.offsets[row];
     const end = this.offsets[row + 1];
     if (start === undefined || end === undefined) throw noRow(row, this.length);
-    return decoder.decode(this.bytes.subarray(start, end));
+    return this.content.subarray(start, end);
+  }
+}
+
+/** Texts, wherever they are kept. */
+export interface Texts {
+  readonly length: number;
+  /** @throws SHAPE where there is no such row */
+  get(row: number): string;
+}
+
+/** A column of UTF-8 texts. */
+export class TextColumn extends ByteColumn implements Texts {
+  /** @throws SHAPE where there is no such row */
+  get(row: number): string {
+    return decoder.decode(this.bytes(row));
   }
 }
 
@@ -34,9 +50,9 @@ function noRow(row: number, rows: number): FltacError {
   return new FltacError('SHAPE', `row ${row} was asked for, the table has rows 0 to ${rows - 1}`);
 }
 
-/** Collects the texts of a column. */
-export class TextColumnBuilder {
-  private bytes = Buffer.alloc(0);
+/** Collects the values of a column. */
+class ByteColumnBuilder {
+  private content: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   private used = 0;
   private readonly offsets = new GrowingArray((length) => new Float64Array(length));
 
@@ -44,24 +60,80 @@ export class TextColumnBuilder {
     this.offsets.push(0);
   }
 
-  /** Adds one text, given as UTF-8 bytes (copied) or as a string. */
-  append(text: Uint8Array | string): void {
-    const source = typeof text === 'string' ? Buffer.from(text, 'utf8') : text;
-    if (this.used + source.length > this.bytes.length) this.grow(this.used + source.length);
-    this.bytes.set(source, this.used);
+  get length(): number {
+    return this.offsets.length - 1;
+  }
+
+  /** Adds one value, which is copied; a string as UTF-8. */
+  append(value: Uint8Array | string): void {
+    const source = typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
+    if (this.used + source.length > this.content.length) this.grow(this.used + source.length);
+    this.content.set(source, this.used);
     this.used += source.length;
     this.offsets.push(this.used);
   }
 
-  finish(): TextColumn {
-    return new TextColumn(Buffer.from(this.bytes.subarray(0, this.used)), this.offsets.finish());
+  /** The part of the buffer that was never written to takes no memory, so nothing is copied. */
+  protected parts(): [Uint8Array, Float64Array] {
+    return [this.content.subarray(0, this.used), this.offsets.finish()];
   }
 
   private grow(least: number): void {
-    const larger = Buffer.alloc(Math.max(least, this.bytes.length * 2, 1 << 16));
-    larger.set(this.bytes.subarray(0, this.used));
-    this.bytes = larger;
+    let larger: Uint8Array<ArrayBuffer>;
+    try {
+      larger = new Uint8Array(Math.max(least, this.content.length * 2, 1 << 16));
+    } catch (cause) {
+      const message = `a column of more than ${least} bytes cannot be held (${messageOf(cause)}): use fewer rows`;
+      throw new FltacError('OUT_OF_MEMORY', message, { cause });
+    }
+    larger.set(this.content.subarray(0, this.used));
+    this.content = larger;
   }
+}
+
+/** Collects the texts of a column. */
+export class TextColumnBuilder extends ByteColumnBuilder {
+  finish(): TextColumn {
+    return new TextColumn(...this.parts());
+  }
+}
+
+/** Encoded images, wherever they are. */
+export interface ImageColumn {
+  readonly length: number;
+  /** The bytes of one image file. @throws SHAPE where there is no such row, IO where its file cannot be read */
+  encoded(row: number): Promise<Uint8Array>;
+}
+
+/** Collects images: their bytes, or the paths of their files, which are read when they are asked for. */
+export class ImageColumnBuilder {
+  private readonly values = new TextColumnBuilder();
+  private readonly isPath = new GrowingArray((length) => new Uint8Array(length));
+
+  appendBytes(encoded: Uint8Array): void {
+    this.values.append(encoded);
+    this.isPath.push(0);
+  }
+
+  appendPath(path: string): void {
+    this.values.append(path);
+    this.isPath.push(1);
+  }
+
+  finish(): ImageColumn {
+    const values = this.values.finish();
+    const isPath = this.isPath.finish();
+    return {
+      length: values.length,
+      encoded: async (row) => (isPath[row] === 1 ? readImageFile(values.get(row)) : values.bytes(row)),
+    };
+  }
+}
+
+async function readImageFile(path: string): Promise<Uint8Array> {
+  return readFile(path).catch((cause: unknown) => {
+    throw new FltacError('IO', `the image ${path} cannot be read (${messageOf(cause)})`, { cause });
+  });
 }
 
 /** A typed array that grows by doubling. */
@@ -106,34 +178,32 @@ export class GrowingArray<T extends Float64Array | Int32Array | Uint8Array> {
 export interface Table {
   /** number of rows */
   rows: number;
-  /** the task's text columns (one, or two for pairs), in the order they are tokenised */
-  texts: readonly TextColumn[];
-  /** class of each row */
+  /** the task's text columns, in the order they are tokenised */
+  texts: readonly Texts[];
+  /** the task's images, where it has some */
+  images?: ImageColumn;
+  /** class of each row; empty where the task has no classes */
   labels: Int32Array;
+  /** where labels were read as names: labels are places in this list, in the order they were met */
+  labelNames?: readonly string[];
   /** the files the rows came from, in order */
   sources: readonly { path: string; rows: number }[];
+  /** where the table holds some rows of the files only: which ones */
+  selected?: Int32Array;
 }
 
-/** Columns of a table being read from one or several files. */
-export class TableBuilder {
-  readonly texts: readonly TextColumnBuilder[];
-  readonly labels = new GrowingArray((length) => new Int32Array(length));
-  private readonly sources: { path: string; rows: number }[] = [];
-
-  constructor(textColumns: number) {
-    this.texts = Array.from({ length: textColumns }, () => new TextColumnBuilder());
-  }
-
-  /** Rows added since the last file was closed belong to this one. */
-  closeFile(path: string): void {
-    const before = this.sources.reduce((sum, source) => sum + source.rows, 0);
-    this.sources.push({ path, rows: this.labels.length - before });
-  }
-
-  finish(): Table {
-    const labels = this.labels.finish();
-    return { rows: labels.length, texts: this.texts.map((text) => text.finish()), labels, sources: this.sources };
-  }
+/** These rows of a table, in this order; nothing is copied but the labels. */
+export function selectTable(table: Table, rows: Int32Array): Table {
+  const { images } = table;
+  return {
+    rows: rows.length,
+    texts: table.texts.map((texts) => ({ length: rows.length, get: (row) => texts.get(rows[row] ?? -1) })),
+    ...(images && { images: { length: rows.length, encoded: (row) => images.encoded(rows[row] ?? -1) } }),
+    labels: table.labels.length === 0 ? table.labels : rows.map((row) => table.labels[row]!),
+    ...(table.labelNames && { labelNames: table.labelNames }),
+    sources: table.sources,
+    selected: rows.map((row) => table.selected?.[row] ?? row),
+  };
 }
 
 /**
@@ -157,7 +227,8 @@ export function checkTable(table: Table, task: string, numLabels: number): void 
 }
 
 /** The file a row came from, and its number there, from 0. */
-function placeOf(table: Table, row: number): { path: string; row: number } {
+export function placeOf(table: Table, at: number): { path: string; row: number } {
+  const row = table.selected?.[at] ?? at;
   let first = 0;
   for (const source of table.sources) {
     if (row < first + source.rows) return { path: source.path, row: row - first };

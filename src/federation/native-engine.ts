@@ -23,8 +23,8 @@ export const nativeEngine: EngineFace = {
   load: loadEngine,
   describeArchitecture,
   environment() {
-    const { libtorch, cuda, cpu } = buildInfo();
-    return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu };
+    const { libtorch, cuda, cpu, linear } = buildInfo();
+    return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu, linear };
   },
   writeArchive,
   readArchive,

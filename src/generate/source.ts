@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import type { RunConfig } from '../config/schema.js';
-import { SCENARIOS } from '../config/scenarios.js';
+import { scenarioRow } from '../config/scenarios.js';
 import type { ScenarioTask } from '../data/scenario.js';
 import { FltacError } from '../errors.js';
 import type { Bank } from '../federation/engine.js';
@@ -65,11 +65,10 @@ export async function findSource(options: SourceOptions): Promise<FoundSource> {
   const found = (await isFile(path.join(folder, RUN_FILES.config)))
     ? await findRun(folder, options)
     : await findModel(folder, options);
-  const { scenario } = found.config;
-  if (SCENARIOS[scenario].output === 'next_token') return found;
+  if (scenarioRow(found.config).output === 'next_token') return found;
   throw new FltacError(
     'USAGE',
-    `answers are generated with language models; ${options.source} is of scenario ${scenario}, which classifies: ` +
+    `answers are generated with language models; ${options.source} is of scenario ${found.config.scenario}, which classifies: ` +
       'use fltac evaluate --predictions',
   );
 }

@@ -1,7 +1,5 @@
-/** Counts of values from shapes, and the paper's table derived from them. */
-import { NUM_LABELS, SCENARIOS } from '../config/scenarios.js';
+/** Counts of values from shapes. */
 import type { AdapterLayout, AdapterSpec, ArchitectureInfo } from '../engine/types.js';
-import { presetShape } from './presets.js';
 
 /** Adapters are trained and uploaded as float32. */
 export const BYTES_PER_VALUE = 4;
@@ -22,14 +20,6 @@ export interface AdapterCount {
   parts: string;
 }
 
-export interface PublishedCount {
-  method: string;
-  values: number;
-  derivation: string;
-  /** where the published count is not what is really trained */
-  note?: string;
-}
-
 /** Values of one adapter of the model that `config` (the text of its config.json) describes. */
 export function countAdapter(
   shapes: Shapes,
@@ -47,37 +37,21 @@ export function countAdapter(
   return { rank, lora, head, values: size, parts };
 }
 
-/** The published ranks (paper, table of trainable parameters); its backbone is cased. */
-const PUBLISHED = { fltacRank: 1, feditRank: 16, backbone: 'bert-base-cased', named: 'bert-base-uncased' } as const;
-
-/** The paper's trainable parameters for GLUE on BERT, each computed from the model's shapes. */
-export function countPublished(shapes: Shapes): PublishedCount[] {
-  const { tasks } = SCENARIOS.glue;
-  const cased = JSON.stringify(presetShape(PUBLISHED.backbone));
-  const uncased = shapes.describeArchitecture(JSON.stringify(presetShape(PUBLISHED.named)));
-  const backbone = shapes.describeArchitecture(cased);
-  const spec = { targetModules: ['query', 'value'], numLabels: NUM_LABELS.glue, trainHead: true };
-  const unit = countAdapter(shapes, cased, { ...spec, rank: PUBLISHED.fltacRank });
-  const shared = countAdapter(shapes, cased, { ...spec, rank: PUBLISHED.feditRank });
-  return [
-    {
-      method: 'FL-TAC',
-      values: tasks.length * unit.values,
-      derivation: `${tasks.length} tasks x (${unit.parts})`,
-    },
-    {
-      method: 'FedIT',
-      values: PUBLISHED.feditRank * unit.values,
-      derivation: `rank ${PUBLISHED.feditRank} x ${grouped(unit.values)} (${unit.parts})`,
-      note: `this multiplies the head by the rank as well; one rank-${PUBLISHED.feditRank} adapter has ${grouped(shared.values)} values`,
-    },
-    {
-      method: 'full fine-tuning',
-      values: backbone.parameters + unit.head,
-      derivation: `${grouped(backbone.parameters)} ${PUBLISHED.backbone} + ${grouped(unit.head)} head`,
-      note: `this is the cased model, with ${grouped(backbone.vocabSize)} words; ${PUBLISHED.named} has ${grouped(uncased.parameters)} + ${grouped(unit.head)}`,
-    },
-  ];
+/**
+ * Values of the head that full fine-tuning trains with a backbone: the classes' head or, where the words of the output
+ * are not those of the input (`tie_word_embeddings`), a language model's.
+ */
+export function countHead(
+  shapes: Shapes,
+  config: string,
+  spec: Pick<AdapterSpec, 'targetModules' | 'numLabels'>,
+): number {
+  const { output, vocabSize, hiddenSize } = shapes.describeArchitecture(config);
+  if (output === 'classes') {
+    return countAdapter(shapes, config, { ...spec, rank: 1, trainHead: true }).head;
+  }
+  const tied = (JSON.parse(config) as { tie_word_embeddings?: unknown }).tie_word_embeddings === true;
+  return tied ? 0 : vocabSize * hiddenSize;
 }
 
 /** `108311810` -> `108,311,810` */

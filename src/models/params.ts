@@ -2,15 +2,18 @@
  * How many parameters each method trains and how much a client uploads, counted from shapes alone: no weights, and for
  * well-known models no download.
  */
-import { BYTES_PER_VALUE, countAdapter, countPublished, grouped } from './counting.js';
-import type { AdapterCount, PublishedCount, Shapes } from './counting.js';
+import { BYTES_PER_VALUE, countAdapter, countHead, grouped } from './counting.js';
+import type { AdapterCount, Shapes } from './counting.js';
+import { declaredClasses, formOf } from '../config/custom-tasks.js';
 import { NUM_LABELS } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { knownTaskSizes } from '../data/scenario.js';
+import { FltacError } from '../errors.js';
 import * as engine from '../engine/index.js';
 import { partitionTasks } from '../federation/partition.js';
 import type { Log } from '../run/log.js';
 import { readModelConfig } from './model-config.js';
+import { countPublished, type PublishedTable } from './published.js';
 
 export interface MethodCount {
   /** what is trained, e.g. "fltac, rank 4" */
@@ -35,8 +38,8 @@ export interface ParamsReport {
   /** one adapter of the configuration */
   adapter: AdapterCount;
   methods: readonly MethodCount[];
-  /** the paper's counts for this scenario, computed from the shapes; empty where there are none */
-  published: readonly PublishedCount[];
+  /** the paper's counts for this scenario, computed from the shapes; null where there are none */
+  published: PublishedTable | null;
 }
 
 /** @throws UNSUPPORTED for a family that the engine does not know; USAGE, FORMAT, NETWORK, IO */
@@ -47,9 +50,9 @@ export async function countParameters(
 ): Promise<ParamsReport> {
   const { text, source } = await readModelConfig(config, context);
   const info = shapes.describeArchitecture(text, source);
-  const numLabels = NUM_LABELS[config.scenario];
-  const count = (rank: number) =>
-    countAdapter(shapes, text, { rank, targetModules: config.targetModules, numLabels, trainHead: config.trainHead });
+  const numLabels = headWidth(config);
+  const { targetModules, trainHead } = config;
+  const count = (rank: number) => countAdapter(shapes, text, { rank, targetModules, numLabels, trainHead });
   const adapter = count(config.loraRank);
   return {
     scenario: config.scenario,
@@ -58,9 +61,27 @@ export async function countParameters(
     backbone: info.parameters,
     tasks: config.tasks,
     adapter,
-    methods: countMethods(config, adapter, count, info.parameters, numLabels * (info.hiddenSize + 1)),
-    published: config.scenario === 'glue' ? countPublished(shapes) : [],
+    methods: countMethods(
+      config,
+      adapter,
+      count,
+      info.parameters,
+      countHead(shapes, text, { targetModules, numLabels }),
+    ),
+    published: countPublished(config.scenario, shapes) ?? null,
   };
+}
+
+/** Classes of the shared head; 0 where there is none. @throws USAGE where only the rows of a custom task tell them */
+function headWidth({ scenario, data, tasks }: RunConfig): number {
+  if (scenario !== 'custom') return NUM_LABELS[scenario];
+  const widths = tasks.map((name) => {
+    const task = data![name]!;
+    const count = formOf(task) === 'instruction' ? 0 : declaredClasses(task);
+    if (count !== undefined) return count;
+    throw new FltacError('USAGE', `data.${name}: params reads no rows, so the classes must be listed: add classes`);
+  });
+  return Math.max(...widths);
 }
 
 function countMethods(

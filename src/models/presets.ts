@@ -1,20 +1,11 @@
 /** Published shapes of well-known backbones, so that counting parameters and checking limits needs no download. */
 
-/** The part of a BERT `config.json` that decides its shapes. */
-export interface BertShape {
-  model_type: 'bert';
-  vocab_size: number;
-  hidden_size: number;
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  intermediate_size: number;
-  max_position_embeddings: number;
-  type_vocab_size: number;
-  hidden_act: 'gelu';
-  hidden_dropout_prob: number;
-  attention_probs_dropout_prob: number;
-  layer_norm_eps: number;
-  pad_token_id: number;
+/** The part of a `config.json` that decides a model's shapes. */
+export interface ModelShape {
+  readonly model_type: string;
+  readonly hidden_size: number;
+  readonly max_position_embeddings?: number;
+  readonly [key: string]: string | number | boolean | undefined;
 }
 
 const BERT_BASE = {
@@ -32,13 +23,43 @@ const BERT_BASE = {
   pad_token_id: 0,
 } as const;
 
-const PRESETS: Readonly<Record<string, BertShape>> = {
+const VIT_BASE = {
+  model_type: 'vit',
+  hidden_size: 768,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+  intermediate_size: 3072,
+  image_size: 224,
+  patch_size: 16,
+  num_channels: 3,
+  qkv_bias: true,
+  hidden_act: 'gelu',
+  layer_norm_eps: 1e-12,
+} as const;
+
+const LLAMA_7B = {
+  model_type: 'llama',
+  vocab_size: 32_000,
+  hidden_size: 4096,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  intermediate_size: 11_008,
+  max_position_embeddings: 2048,
+  hidden_act: 'silu',
+  rms_norm_eps: 1e-6,
+  tie_word_embeddings: false,
+} as const;
+
+const PRESETS: Readonly<Record<string, ModelShape>> = {
   'bert-base-uncased': { ...BERT_BASE, vocab_size: 30_522 },
   'bert-base-cased': { ...BERT_BASE, vocab_size: 28_996 },
+  'google/vit-base-patch16-224-in21k': VIT_BASE,
+  'huggyllama/llama-7b': LLAMA_7B,
+  'meta-llama/Llama-2-7b-hf': { ...LLAMA_7B, max_position_embeddings: 4096, rms_norm_eps: 1e-5 },
 };
 
 /** The shapes of a model named by its Hub id (with or without its organisation), or undefined where it is not here. */
-export function presetShape(modelName: string): BertShape | undefined {
+export function presetShape(modelName: string): ModelShape | undefined {
   const name = modelName.replace(/^google-bert\//, '');
   return Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined;
 }

@@ -1,5 +1,5 @@
 /** Whether a backbone can do a scenario's tasks; known from its config.json, before weights or data are downloaded. */
-import { SCENARIOS } from '../config/scenarios.js';
+import { scenarioRow } from '../config/scenarios.js';
 import { defaultOf, type RunConfig } from '../config/schema.js';
 import type { ArchitectureInfo } from '../engine/types.js';
 import { FltacError } from '../errors.js';
@@ -13,15 +13,16 @@ const KINDS: Readonly<Record<Kind['input'], Readonly<Record<Kind['output'], stri
 
 /** @throws FltacError USAGE where the scenario needs another kind of backbone */
 export function assertCompatible(
-  { scenario, modelName }: Pick<RunConfig, 'scenario' | 'modelName'>,
+  config: Pick<RunConfig, 'scenario' | 'data' | 'modelName'>,
   info: Kind & Pick<ArchitectureInfo, 'family'>,
 ): void {
-  const needed: Kind = SCENARIOS[scenario];
+  const { scenario, data, modelName } = config;
+  const needed: Kind = scenarioRow(config);
   if (needed.input === info.input && needed.output === info.output) return;
-  const example = defaultOf('model_name', { scenario, method: 'fltac', env: {} });
+  const example = defaultOf('model_name', { scenario, data, method: 'fltac', env: {} }) as string;
   throw new FltacError(
     'USAGE',
-    `scenario ${scenario} needs ${kindName(needed)}, such as ${String(example)}; model_name ${modelName} is ` +
+    `scenario ${scenario} needs ${kindName(needed)}, such as ${example}; model_name ${modelName} is ` +
       `${kindName(info)} (${info.family}): choose another model_name or scenario`,
   );
 }

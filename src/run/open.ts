@@ -101,12 +101,13 @@ const MOST_AUTO = 8;
 
 /**
  * How many adapters one pass trains. `auto` takes as many as fit in 512 MiB of activations with every sequence at
- * max_len, 1 to 8: a fixed budget, so that the same run takes the same cohorts, and with them the same float rounding,
+ * max_len (images have their fixed number of patches), 1 to 8: a fixed budget, so that the same run takes the same cohorts, and with them the same float rounding,
  * on every machine. A layer keeps about 20 vectors of the hidden size per token for its backward pass.
  */
 export function chooseCohort(config: Pick<RunConfig, 'cohort' | 'batchSize' | 'maxLen'>, info: BackboneInfo): number {
   if (config.cohort !== 'auto') return config.cohort;
   const bytesPerToken = info.numLayers * info.hiddenSize * 20 * Float32Array.BYTES_PER_ELEMENT;
-  const bytesPerJob = config.batchSize * config.maxLen * bytesPerToken;
+  const tokens = info.input === 'images' ? info.maxPositions : config.maxLen;
+  const bytesPerJob = config.batchSize * tokens * bytesPerToken;
   return Math.min(MOST_AUTO, Math.max(1, Math.floor(COHORT_BYTES / bytesPerJob)));
 }

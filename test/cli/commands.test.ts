@@ -20,7 +20,7 @@ describe('wrong usage', () => {
     [['evaluate', 'x', '--round', '1.5'], /argument '1.5' is invalid. Expected an integer, 0 or more/],
     [['train', '--rounds'], /--rounds <integer>' argument missing/],
     [['train', 'stray'], /stray: is not expected here/],
-    [['train', '--scenario', 'cifar'], /cifar is not in this version yet; expected one of quickstart, glue, dolly/],
+    [['train', '--scenario', 'custom'], /--scenario: custom needs the section data/],
     [['train', '--resume'], /--resume is not in this version yet; what there is: .*--overwrite/],
     [['train', '--resume', 'results/x'], /--resume is not in this version yet/],
     [['train', '--config', 'none.yaml'], /none\.yaml: the configuration cannot be read: ENOENT/],
@@ -135,7 +135,7 @@ total 67349 3668 363846 104743 2490 542096
   });
 
   it.each([
-    ['cifar, which cannot be trained yet,', 'cifar', 'total +50000 +50000 +100000'],
+    ['cifar', 'cifar', 'total +50000 +50000 +100000'],
     ['dolly', 'dolly', 'total +1773 +2136 +1773 +673 +2191 +1506 +3742 +1188 +14982'],
   ])('works for %s', async (_, scenario, totals) => {
     const { code, stdout } = await run('partition', '--scenario', scenario);

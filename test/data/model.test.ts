@@ -43,6 +43,38 @@ describe('resolveModel on the Hub', () => {
     expect(fetched.sort()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json', 'vocab.txt']);
   });
 
+  it('asks an image model for its preprocessor, not for a tokenizer', async () => {
+    const files = {
+      'config.json': '{"model_type": "vit"}',
+      'preprocessor_config.json': '{}',
+      'model.safetensors': 'w',
+      'vocab.txt': '[PAD]',
+    };
+    const server = await hubOf(onHub(files));
+    vi.stubEnv('HF_ENDPOINT', server.url);
+    const config = makeConfig({ scenario: 'cifar', modelName: HUB_NAME, cacheDir: temporaryFolder() });
+    await resolveModel(config, { log: keptLog() });
+    const fetched = server.requests.flatMap((request) => /\/resolve\/[0-9a-f]+\/(.*)$/.exec(request.path)?.[1] ?? []);
+    expect(fetched.sort()).toEqual(['config.json', 'model.safetensors', 'preprocessor_config.json']);
+    const local = folderOf({ 'config.json': '{}', 'model.safetensors': 'w' });
+    await expect(resolveModel({ ...config, modelName: local }, { log: keptLog() })).resolves.toMatchObject({
+      folder: local,
+    });
+  });
+
+  it('shows config.json to the caller before it looks for anything else', async () => {
+    vi.stubEnv('HF_ENDPOINT', (await hubOf(onHub({ 'config.json': '{"model_type": "vit"}' }))).url);
+    const config = makeConfig({ scenario: 'glue', modelName: HUB_NAME, cacheDir: temporaryFolder() });
+    const refuse = () => {
+      throw new Error('wrong kind');
+    };
+    await expect(resolveModel(config, { log: keptLog() }, refuse)).rejects.toThrow('wrong kind');
+    const local = folderOf({ 'config.json': '{}' });
+    await expect(resolveModel({ ...config, modelName: local }, { log: keptLog() }, refuse)).rejects.toThrow(
+      'wrong kind',
+    );
+  });
+
   it('downloads the shards that an index names, and finds them offline', async () => {
     const index = JSON.stringify({
       weight_map: { a: 'model-1.safetensors', b: 'model-2.safetensors', c: 'model-1.safetensors' },
@@ -73,7 +105,8 @@ describe('resolveModel on the Hub', () => {
         /made-up\/model has no model.safetensors but only pytorch_model.bin: .* safetensors only/,
       ) as string,
     });
-    expect(server.requests.some((request) => request.path.includes('/resolve/'))).toBe(false);
+    const fetched = server.requests.filter((request) => request.path.includes('/resolve/'));
+    expect(fetched.every((request) => request.path.endsWith('/config.json'))).toBe(true);
   });
 
   it('shows the config before it downloads weights, and passes on what the check throws', async () => {

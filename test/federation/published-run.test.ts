@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { AdapterBank, Backbone, kmeans } from '../../src/engine/index.js';
+import { partitionTasks } from '../../src/federation/partition.js';
 import { adjustedRandIndex, clusteringAccuracy } from '../../src/federation/scoring.js';
 import { readReference, values, type Tensor } from '../support/safetensors.js';
 import { describeWithShared, sharedPath } from '../support/shared.js';
@@ -64,6 +65,19 @@ describeWithShared("the published code's submissions", () => {
       }
     },
   );
+
+  it('come from the same partition as ours', () => {
+    // The published run's MRPC file had one row less than the Hub's.
+    const tasks = Object.entries({ mrpc: 3667, qnli: 4463, rte: 2490, sst2: 67349 }).map(([name, rows]) => ({
+      name,
+      rows,
+    }));
+    const ours = partitionTasks(tasks, { nClients: 3, dirichletAlpha: 0.5, minFrac: 0.01, seed: 42, order: 'sorted' });
+    const held = ours.rows.flatMap((client, i) =>
+      client.flatMap((rows, t) => (rows.length > 0 ? [{ client: i, task: ours.tasks[t], n: rows.length }] : [])),
+    );
+    expect(held).toEqual(rounds['q_round_1']!.submissions);
+  });
 
   it('are averaged to the weighted means, in every value', async () => {
     const { submissions, labels } = rounds['q_round_1']!;

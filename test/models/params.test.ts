@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { makeConfig } from '../../src/config/index.js';
 import type { RunConfig } from '../../src/config/index.js';
 import { countParameters } from '../../src/models/params.js';
@@ -21,7 +21,7 @@ const HEAD = 2 * 768 + 2;
 describe('counts of BERT-base', () => {
   it('are the published ones', async () => {
     const { published } = await count({});
-    expect(published.map(({ method, values }) => [method, values])).toEqual([
+    expect(published!.counts.map(({ method, values }) => [method, values])).toEqual([
       ['FL-TAC', 192_010],
       ['FedIT', 614_432],
       ['full fine-tuning', 108_311_810],
@@ -60,6 +60,63 @@ describe('counts of BERT-base', () => {
     });
     expect(adapter).toMatchObject({ lora: 1.5 * lora(2), head: 0 });
     expect(methods[0]!.trainable).toBe(2 * 1.5 * lora(2));
+  });
+});
+
+describe('counts of ViT-B/16', () => {
+  it('are the published ones', async () => {
+    const { published } = await count({ scenario: 'cifar' });
+    expect(published!.counts).toMatchObject([
+      { method: 'FL-TAC', values: 36_864, derivation: '36,864 rank-1 LoRA, without a head' },
+      { method: 'FedIT', values: 294_912, derivation: 'rank 8 x 36,864' },
+      {
+        method: 'full fine-tuning',
+        values: 86_862_568,
+        derivation: '85,798,656 ViT-B/16 + 769,000 head of 1000 classes + 294,912 rank-8 LoRA',
+      },
+    ]);
+  });
+
+  it('are those of the adapters that are trained: without the head, or with it', async () => {
+    const { adapter, backbone, methods } = await count({ scenario: 'cifar' });
+    expect(adapter).toMatchObject({ lora: lora(4), head: 0 });
+    expect(backbone).toBe(85_798_656);
+    expect(methods.at(-1)!.trainable).toBe(85_798_656 + 100 * 769);
+    const withHead = await count({ scenario: 'cifar', trainHead: true });
+    expect(withHead.adapter).toMatchObject({ lora: lora(4), head: 100 * 769 });
+    expect(withHead.methods[0]!.uploadMost).toBe(2 * (lora(4) + 100 * 769) * 4);
+  });
+});
+
+describe('counts of LLaMA-7B', () => {
+  it('are the published ones', async () => {
+    const { published } = await count({ scenario: 'dolly' });
+    expect(published!.counts).toMatchObject([
+      {
+        method: 'FL-TAC',
+        values: 4_259_840,
+        derivation: '8 tasks x (524,288 rank-1 LoRA + 8,192 head of 2 classes without bias)',
+      },
+      { method: 'FedIT', values: 8_519_680, derivation: expect.stringContaining('rank 16 x 532,480') as string },
+      { method: 'full fine-tuning', values: 6_607_884_288 },
+    ]);
+  });
+
+  it('are those of the adapters that are trained, and full fine-tuning has all values of the model', async () => {
+    const { adapter, methods } = await count({ scenario: 'dolly' });
+    expect(adapter).toMatchObject({ rank: 8, lora: 8 * 524_288, head: 0 });
+    expect(methods.at(-1)!.trainable).toBe(6_738_415_616);
+  });
+
+  it('hold output words that are also the input words once', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fltac-tied-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    writeFileSync(
+      join(folder, 'config.json'),
+      JSON.stringify({ ...presetShape('huggyllama/llama-7b'), tie_word_embeddings: true }),
+    );
+    const { methods } = await count({ scenario: 'dolly', modelName: folder });
+    expect(methods.at(-1)!.trainable).toBe(6_607_343_616);
   });
 });
 

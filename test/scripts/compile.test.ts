@@ -48,7 +48,7 @@ describe('the CMake variables', () => {
     expect(variables()).toMatchObject({
       CMAKE_CXX_COMPILER: 'g++-12',
       LIBTORCH: '/torch',
-      CMAKE_LIBRARY_OUTPUT_DIRECTORY: join(root, 'build/Release'),
+      CMAKE_LIBRARY_OUTPUT_DIRECTORY: join(root, 'build/linked'),
       FLTAC_CUDA: 'auto',
       FLTAC_WERROR: 'ON',
     });

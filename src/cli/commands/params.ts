@@ -25,6 +25,7 @@ const KEYS: readonly ConfigKey[] = [
 const EXAMPLES = `
 Examples:
   fltac params --scenario glue
+  fltac params --scenario cifar
   fltac params --scenario glue --lora-rank 8 --override target_modules=[query,key,value]
   fltac params --config configs/glue_bert.yaml --model-name ./my-bert --format json`;
 
@@ -34,7 +35,7 @@ export function addParams(program: Command, { io }: CommandContext): void {
     .summary('count trained parameters and bytes uploaded, by method')
     .description(
       "Counts each method's trained parameters and what a client uploads in a round, from the model's shapes: " +
-        'no weights are read. For GLUE also the published counts, with their derivation.',
+        'no weights are read. For glue, cifar and dolly also the published counts, with their derivation.',
     )
     .addOption(formatOption())
     .addHelpText('after', EXAMPLES);

@@ -1,20 +1,22 @@
 /** `fltac partition` */
 import type { Command } from 'commander';
-import { loadPartitionConfig } from '../../config/index.js';
-import type { ConfigKey, PartitionConfig } from '../../config/index.js';
+import { loadConfig } from '../../config/index.js';
+import type { ConfigKey, RunConfig } from '../../config/index.js';
 import { FltacError } from '../../errors.js';
+import type { DataContext } from '../../data/scenario.js';
 import type { Partition } from '../../federation/partition.js';
+import { createLog } from '../../run/log.js';
 import type { FormatOptions } from '../arguments.js';
 import { formatOption } from '../arguments.js';
 import { addConfigOptions, configSources } from '../config-options.js';
+import { interruptible } from '../interrupt.js';
 import { printResult } from '../io.js';
 import type { CommandContext } from '../program.js';
 
 const KEYS: readonly ConfigKey[] = ['scenario', 'n_clients', 'dirichlet_alpha', 'min_frac', 'seed'];
 
 const EXAMPLES = `
-Scenario cifar can be partitioned too, although this version does not train it. Training on dolly holds out a twentieth
-of each task's rows first.
+Training on dolly holds out a twentieth of each task's rows first. The rows of custom tasks are counted in their files.
 
 Examples:
   fltac partition --scenario glue
@@ -26,17 +28,20 @@ export function addPartition(program: Command, { io }: CommandContext): void {
   const command = program
     .command('partition')
     .summary("show how a scenario's rows are split over the clients")
-    .description('Prints how many training rows of each task each client holds. Downloads nothing.')
+    .description(
+      'Prints how many training rows of each task each client holds. Downloads nothing, but for custom tasks on the Hub.',
+    )
     .addOption(formatOption())
     .option('--save <file>', 'write the table there as CSV, too')
     .addHelpText('after', EXAMPLES);
   addConfigOptions(command, KEYS).action(async ({ format, save }: FormatOptions & { save?: string }) => {
-    const { config } = loadPartitionConfig(configSources(command, io.env));
+    const { config } = loadConfig(configSources(command, io.env));
     const [{ formatPartitionTable, partitionCsv }, { writeTextFile }] = await Promise.all([
       import('../../federation/partition.js'),
       import('../../run/files.js'),
     ]);
-    const partition = await makePartition(config);
+    const log = createLog({ stream: io.stderr, env: io.env });
+    const partition = await interruptible(log, (signal) => makePartition(config, { log, signal }));
     if (save !== undefined) await writeTextFile(save, partitionCsv(partition));
     const shown = format === 'json' ? partitionJson(config, partition) : partition;
     printResult(io, format, shown, () => formatPartitionTable(partition));
@@ -44,20 +49,23 @@ export function addPartition(program: Command, { io }: CommandContext): void {
   });
 }
 
-async function makePartition(config: PartitionConfig): Promise<Partition> {
+async function makePartition(config: RunConfig, context: DataContext): Promise<Partition> {
   const [{ partitionTasks }, { knownTaskSizes }] = await Promise.all([
     import('../../federation/partition.js'),
     import('../../data/scenario.js'),
   ]);
   const { scenario, tasks, nClients, dirichletAlpha, minFrac, seed, partitionOrder: order } = config;
-  const sizes = knownTaskSizes(scenario, tasks);
+  const sizes =
+    scenario === 'custom'
+      ? await (await import('../../data/custom.js')).customTaskSizes(config, context)
+      : knownTaskSizes(scenario, tasks);
   if (sizes === undefined) {
     throw new FltacError('INTERNAL', `the row counts of ${scenario} (${tasks.join(', ')}) are not known`);
   }
   return partitionTasks(sizes, { nClients, dirichletAlpha, minFrac, seed, order });
 }
 
-function partitionJson(config: PartitionConfig, { tasks, rows }: Partition): object {
+function partitionJson(config: RunConfig, { tasks, rows }: Partition): object {
   const { scenario, seed, dirichletAlpha, minFrac, partitionOrder } = config;
   const sizes = rows.map((client) => client.map((part) => part.length));
   const named = (counts: readonly number[]) => ({

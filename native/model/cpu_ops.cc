@@ -1,0 +1,102 @@
+// The operations of a pass by the CPU's own kernels.
+#include <ATen/Parallel.h>
+
+#include "model/cross_entropy.h"
+#include "model/ops.h"
+
+namespace fltac {
+namespace {
+
+float* data(const at::Tensor& t) { return t.mutable_data_ptr<float>(); }
+float* data_or_null(const at::Tensor& t) { return t.defined() ? data(t) : nullptr; }
+const float* const_data(const at::Tensor& t) { return t.const_data_ptr<float>(); }
+const float* const_or_null(const at::Tensor& t) { return t.defined() ? const_data(t) : nullptr; }
+HeadRows rows_of(const at::Tensor& t) { return {data(t), t.stride(0)}; }
+
+class CpuOps final : public Ops {
+ public:
+  void dropout(const at::Tensor& x, const kernels::DropoutPlan& plan, const at::Tensor& y) const override {
+    kernels::dropout(const_data(x), plan, x.size(0), x.size(1), data(y));
+  }
+
+  void dropout_add_norm(const at::Tensor& x, const at::Tensor& residual, const Norm& norm, float eps,
+                        const kernels::DropoutPlan& plan, const NormResult& result) const override {
+    kernels::dropout_add_norm(
+        const_data(x), const_or_null(residual), norm.weights(eps), plan, x.size(0), x.size(1), data(result.y),
+        {data_or_null(result.sum), data_or_null(result.normed), data_or_null(result.rstd)});
+  }
+
+  void dropout_add_norm_backward(const NormGradient& gradient, const Norm& norm, float eps,
+                                 const kernels::DropoutPlan& plan, const at::Tensor& dresidual,
+                                 const at::Tensor& dx) const override {
+    kernels::dropout_add_norm_backward(const_data(gradient.dy), const_or_null(gradient.dsum),
+                                       const_data(gradient.normed), const_data(gradient.rstd),
+                                       norm.weights(eps), plan, dresidual.size(0), dresidual.size(1),
+                                       data(dresidual), data_or_null(dx));
+  }
+
+  void silu_gate(const at::Tensor& hidden, const at::Tensor& active) const override {
+    kernels::silu_gate(const_data(hidden), hidden.size(0), active.size(1), data(active));
+  }
+
+  void silu_gate_backward(const at::Tensor& hidden, const at::Tensor& dactive,
+                          const at::Tensor& dhidden) const override {
+    kernels::silu_gate_backward(const_data(hidden), const_data(dactive), hidden.size(0), dactive.size(1),
+                                data(dhidden));
+  }
+
+  void turn(const RotaryTable& table, const at::Tensor& x, int64_t heads, std::span<const int32_t> positions,
+            bool forwards) const override {
+    table.turn(data(x), x.stride(0), heads, positions, forwards);
+  }
+
+  void attention(const AttentionShape& shape, const kernels::DropoutPlan& plan, const AttentionInput& input,
+                 const AttentionTape& tape) const override {
+    attention_forward(shape, plan, rows_of(input.q), rows_of(input.k), rows_of(input.v), rows_of(tape.out),
+                      data_or_null(tape.log_sum));
+  }
+
+  void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan,
+                          const AttentionInput& input, const AttentionTape& tape, const at::Tensor& dout,
+                          const AttentionInput& gradient) const override {
+    fltac::attention_backward(shape, plan, rows_of(input.q), rows_of(input.k), rows_of(input.v),
+                              rows_of(tape.out), rows_of(dout), const_data(tape.log_sum), rows_of(gradient.q),
+                              rows_of(gradient.k), rows_of(gradient.v));
+  }
+
+  void lora(const LoraProduct& product, const at::Tensor& x, const at::Tensor& y,
+            const at::Tensor& z) const override {
+    lora_forward(product, const_data(x), data(y), y.stride(0), data(z));
+  }
+
+  void lora_backward(const LoraProduct& product, const at::Tensor& x, const at::Tensor& dy,
+                     const at::Tensor& z, const at::Tensor& dx, GradientSink& sink) const override {
+    fltac::lora_backward(product, const_data(x), const_data(dy), dy.stride(0), const_data(z),
+                         data_or_null(dx), sink);
+  }
+
+  std::vector<double> cross_entropy(const at::Tensor& logits, std::span<const int32_t> targets,
+                                    std::span<const double> counts, bool gradient) const override {
+    const int64_t rows = logits.size(0), classes = logits.size(1);
+    std::vector<double> losses(static_cast<size_t>(rows));
+    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const auto i = static_cast<size_t>(r);
+        losses[i] =
+            cross_entropy_in_place(data(logits) + r * classes, targets[i], classes, counts[i], gradient);
+      }
+    });
+    return losses;
+  }
+};
+
+}  // namespace
+
+const Ops& cpu_ops() {
+  static const CpuOps ops;
+  return ops;
+}
+
+const Ops& ops_for(std::string_view device) { return device.starts_with("cpu") ? cpu_ops() : tensor_ops(); }
+
+}  // namespace fltac

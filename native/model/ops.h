@@ -1,0 +1,99 @@
+// What a pass computes besides products with frozen weights. There are two implementations: the CPU's own
+// kernels, and one made of tensor operations for every other device. Tensors are float32 and lie on the
+// implementation's device; [rows, n] is row-major, and where a parameter may be columns of a wider buffer it
+// says "strided".
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "lora/lora.h"
+#include "model/attention.h"
+#include "model/backbone.h"
+#include "model/kernels.h"
+#include "model/rotary.h"
+
+namespace fltac {
+
+// Results of dropout_add_norm: y, and where they are defined what backward and a residual stream read. All
+// [rows, n], rstd [rows].
+struct NormResult {
+  at::Tensor y, sum, normed, rstd;
+};
+
+// Gradients that dropout_add_norm's backward starts from, and what it reads. dsum reaches the sum on another
+// way and may be undefined.
+struct NormGradient {
+  at::Tensor dy, dsum, normed, rstd;
+};
+
+struct AttentionInput {
+  at::Tensor q, k, v;  // strided: [queries, heads d], [keys, kv_heads d]
+};
+
+struct AttentionTape {
+  at::Tensor out;      // [queries, heads d]
+  at::Tensor log_sum;  // [queries, heads]
+};
+
+class Ops {
+ public:
+  Ops() = default;
+  Ops(const Ops&) = delete;
+  Ops& operator=(const Ops&) = delete;
+  virtual ~Ops() = default;
+
+  // y = dropout(x); y may be x.
+  virtual void dropout(const at::Tensor& x, const kernels::DropoutPlan& plan, const at::Tensor& y) const = 0;
+
+  // y = norm(dropout(x) + residual); residual may be undefined (then 0).
+  virtual void dropout_add_norm(const at::Tensor& x, const at::Tensor& residual, const Norm& norm, float eps,
+                                const kernels::DropoutPlan& plan, const NormResult& result) const = 0;
+  // To the gradients of the residual and of x; dx may be undefined where nothing is dropped: it equals
+  // dresidual.
+  virtual void dropout_add_norm_backward(const NormGradient& gradient, const Norm& norm, float eps,
+                                         const kernels::DropoutPlan& plan, const at::Tensor& dresidual,
+                                         const at::Tensor& dx) const = 0;
+
+  // active [rows, n] = silu(gate) up, with gate and up side by side in hidden [rows, 2 n].
+  virtual void silu_gate(const at::Tensor& hidden, const at::Tensor& active) const = 0;
+  virtual void silu_gate_backward(const at::Tensor& hidden, const at::Tensor& dactive,
+                                  const at::Tensor& dhidden) const = 0;
+
+  // Turns the heads of x (strided [rows, heads d]), row r by positions[r]; back where `forwards` is false.
+  virtual void turn(const RotaryTable& table, const at::Tensor& x, int64_t heads,
+                    std::span<const int32_t> positions, bool forwards) const = 0;
+
+  // As attention_forward and attention_backward of model/attention.h; tape.log_sum may be undefined in
+  // forward.
+  virtual void attention(const AttentionShape& shape, const kernels::DropoutPlan& plan,
+                         const AttentionInput& input, const AttentionTape& tape) const = 0;
+  // gradient.q, k and v (strided) are written.
+  virtual void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan,
+                                  const AttentionInput& input, const AttentionTape& tape,
+                                  const at::Tensor& dout, const AttentionInput& gradient) const = 0;
+
+  // As lora_forward and lora_backward of lora/lora.h; y and dy strided, dx may be undefined.
+  virtual void lora(const LoraProduct& product, const at::Tensor& x, const at::Tensor& y,
+                    const at::Tensor& z) const = 0;
+  virtual void lora_backward(const LoraProduct& product, const at::Tensor& x, const at::Tensor& dy,
+                             const at::Tensor& z, const at::Tensor& dx, GradientSink& sink) const = 0;
+
+  // The cross-entropy of each row of logits [rows, classes] against its target, in place: with `gradient` the
+  // logits become d(loss / count)/d(logits), else they mean nothing any more.
+  virtual std::vector<double> cross_entropy(const at::Tensor& logits, std::span<const int32_t> targets,
+                                            std::span<const double> counts, bool gradient) const = 0;
+};
+
+const Ops& cpu_ops();
+const Ops& tensor_ops();
+
+// The implementation for a device by its name: "cpu" and "cpu:N" compute with the CPU's kernels, all others
+// with tensor operations; "portable" is the CPU's memory with these.
+const Ops& ops_for(std::string_view device);
+
+}  // namespace fltac
