@@ -3,9 +3,17 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FltacError, messageOf } from '../errors.js';
 
+let places = 0;
+
+/** A name beside the path that nobody else writes to at the same time, in this process or another. */
+function placeBeside(path: string): string {
+  places += 1;
+  return `${path}.tmp-${process.pid}${String(places).padStart(6, '0')}`;
+}
+
 /** @throws FltacError IO naming the path */
 export async function writeTextFile(path: string, text: string): Promise<void> {
-  const beside = `${path}.tmp-${process.pid}`;
+  const beside = placeBeside(path);
   try {
     const file = await open(beside, 'w');
     try {
@@ -32,7 +40,7 @@ export function writeJsonFile(path: string, value: unknown): Promise<void> {
  * @throws FltacError IO naming the path
  */
 export async function assertWritable(path: string): Promise<void> {
-  const beside = `${path}.tmp-${process.pid}`;
+  const beside = placeBeside(path);
   try {
     await mkdir(dirname(path), { recursive: true });
     await (await open(beside, 'w')).close();
