@@ -1,5 +1,5 @@
 /** Which columns of a data file are wanted, and what takes their values while the file is read. */
-import { dirname, resolve } from 'node:path';
+import { dirname, extname, resolve } from 'node:path';
 import { FltacError } from '../errors.js';
 import { GrowingArray, ImageColumnBuilder, TextColumnBuilder, type Table } from './table.js';
 
@@ -67,11 +67,15 @@ class ImageSink implements ColumnSink {
 
   constructor(readonly name: string) {}
 
-  /** `datasets` writes an image as { bytes, path }. */
+  /**
+   * `datasets` writes an image as { bytes, path }. A Parquet file may come from anywhere, and a text in it (a column of
+   * logical type JSON gives one) must not name a file of this machine.
+   */
   accept(value: unknown, file: string): boolean {
     const content = typeof value === 'object' && value !== null && 'bytes' in value ? value.bytes : value;
     if (content instanceof Uint8Array) this.values.appendBytes(content);
-    else if (typeof content === 'string' && content !== '') this.values.appendPath(resolve(dirname(file), content));
+    else if (typeof content === 'string' && content !== '' && extname(file) !== '.parquet')
+      this.values.appendPath(resolve(dirname(file), content));
     else return false;
     return true;
   }

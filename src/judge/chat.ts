@@ -18,7 +18,7 @@ import {
   type RetryContext,
 } from '../net/retry.js';
 import type { Message } from './prompt.js';
-import type { JudgeEndpoint } from './settings.js';
+import { isLoopback, type JudgeEndpoint } from './settings.js';
 
 export interface ChatRequest {
   model: string;
@@ -48,10 +48,17 @@ export class ChatClient {
   readonly #dispatcher: EnvHttpProxyAgent;
 
   constructor(endpoint: JudgeEndpoint, context: RetryContext) {
-    const { proxy, timeoutMs } = endpoint;
+    const { baseUrl, proxy, timeoutMs } = endpoint;
     this.#endpoint = endpoint;
     this.#context = context;
-    this.#dispatcher = new EnvHttpProxyAgent({ ...proxy, headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
+    // What stays on this machine goes through no proxy, and neither does its key.
+    const direct = isLoopback(baseUrl) ? { noProxy: '*' } : {};
+    this.#dispatcher = new EnvHttpProxyAgent({
+      ...proxy,
+      ...direct,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+    });
   }
 
   async close(): Promise<void> {

@@ -60,6 +60,10 @@ function readKey(value: string | undefined): string | undefined {
 
 /** Whether the key would cross a network unencrypted. */
 export function sendsKeyInTheClear({ baseUrl, key }: JudgeEndpoint): boolean {
-  const { protocol, hostname } = new URL(baseUrl);
-  return key !== undefined && protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+  return key !== undefined && new URL(baseUrl).protocol === 'http:' && !isLoopback(baseUrl);
+}
+
+/** Whether a URL's host is this machine by its name or number. */
+export function isLoopback(url: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(url).hostname);
 }

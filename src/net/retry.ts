@@ -65,7 +65,8 @@ export async function withRetries<T>(
     } catch (error) {
       if (!(error instanceof PassingFailure)) throw error;
       failures += 1;
-      const wait = error.waitMs ?? backOff(policy, failures);
+      // A server that asks for no wait at all is not asked again at once.
+      const wait = Math.max(error.waitMs ?? 0, backOff(policy, failures));
       if (failures >= policy.attempts || wait > policy.longestWaitMs) throw error.failure;
       const seconds = (wait / 1000).toFixed(1);
       context.log.warn(`${error.summary}; trying again in ${seconds} s (try ${failures + 1} of ${policy.attempts})`);

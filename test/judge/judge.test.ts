@@ -354,6 +354,15 @@ describe('the key', () => {
     expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
   });
 
+  it('goes through no proxy to an endpoint on this machine', async () => {
+    const proxy = await judgeOf();
+    const server = await judgeOf();
+    const http_proxy = new URL(proxy.url).origin;
+    await judge(server, answersOf(1), {}, { env: { OPENAI_API_KEY: KEY, http_proxy } });
+    expect(server.requests).toHaveLength(2);
+    expect(proxy.requests).toEqual([]);
+  });
+
   it('does not follow a redirect', async () => {
     const other = await judgeOf();
     const server = await judgeOf();

@@ -50,4 +50,8 @@ describe('withRetries', () => {
     expect(await waitsOf({ ...POLICY, jitter: 0.5 }, 7000)).toEqual(['7.0', '7.0', '7.0']);
     expect(await waitsOf(POLICY, 61_000)).toEqual([]);
   });
+
+  it('never waits less than it would have by itself', async () => {
+    expect(await waitsOf(POLICY, 0)).toEqual(['1.0', '2.0', '3.0']);
+  });
 });
