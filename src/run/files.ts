@@ -1,6 +1,6 @@
 /** Whole files or none: text is written beside its place, flushed, and renamed. */
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { FltacError, messageOf } from '../errors.js';
 
 let places = 0;
@@ -35,6 +35,53 @@ export function writeJsonFile(path: string, value: unknown): Promise<void> {
 }
 
 /**
+ * Makes a folder and the parents it lacks, one by one: Node's own recursive mkdir never returns under /proc.
+ *
+ * @returns the folders that were made, outermost first
+ * @throws Error for a path that is a file or lies below one; the system's error for a folder that cannot be made
+ */
+export async function makeFolders(folder: string): Promise<string[]> {
+  const absent: string[] = [];
+  for (let at = resolve(folder); !(await isFolder(at)); at = dirname(at)) absent.unshift(at);
+  const made: string[] = [];
+  try {
+    for (const path of absent) if (await makeFolder(path)) made.push(path);
+  } catch (error) {
+    await removeEmptyFolders(made);
+    throw error;
+  }
+  return made;
+}
+
+/** Removes those of the folders, given outermost first, that nothing was written to. */
+export async function removeEmptyFolders(folders: readonly string[]): Promise<void> {
+  // It fails for a folder with files in it, which is what is wanted.
+  for (const folder of [...folders].reverse()) await rmdir(folder).catch(() => undefined);
+}
+
+/** False for a folder that is absent, or cannot be there because a parent is a file. */
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    if ((await stat(path)).isDirectory()) return true;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
+    throw error;
+  }
+  throw new Error(`${path} is a file`);
+}
+
+/** Whether this call made it, and not another process in the same moment. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
  * Proves, before long work, that a file can be written at a path, making its folder where it is absent.
  *
  * @throws FltacError IO naming the path
@@ -42,7 +89,7 @@ export function writeJsonFile(path: string, value: unknown): Promise<void> {
 export async function assertWritable(path: string): Promise<void> {
   const beside = placeBeside(path);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolders(dirname(path));
     await (await open(beside, 'w')).close();
     await rm(beside);
   } catch (cause) {

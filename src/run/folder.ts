@@ -2,10 +2,11 @@
  * A run's folder: made before any work, never mixed with another run, and never emptied of what fltac did not write. An
  * earlier run in it stays until the new one has begun.
  */
-import { mkdir, readFile, readdir, rm, rmdir } from 'node:fs/promises';
+import { readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { withLock } from '../data/hub/lock.js';
 import { FltacError, messageOf } from '../errors.js';
-import { assertWritable } from './files.js';
+import { assertWritable, makeFolders, removeEmptyFolders } from './files.js';
 
 /** What fltac writes into a run's folder; `overwrite` deletes these names and no others. */
 const OWN_NAMES = [
@@ -23,6 +24,12 @@ const OWN_NAMES = [
 /** Left by a write that was cut off. */
 const LEFTOVER = /\.tmp-\d+$/;
 
+/** There while a run works in the folder. */
+const LOCK = 'run.lock';
+
+/** A lock of another machine counts as left behind after this long; one of this machine as soon as its process is gone. */
+const LOCK_STALE_MS = 600_000;
+
 /** Names of a run folder's files. */
 export const RUN_FILES = {
   metrics: 'metrics.jsonl',
@@ -32,6 +39,45 @@ export const RUN_FILES = {
   environment: 'environment.json',
   final: 'final',
 } as const;
+
+/**
+ * Prepares the folder of a new run and does its work while no other run may use the folder. Of the folders made for it,
+ * those that stay empty are removed at the end.
+ *
+ * @param overwrite as for `prepareRunFolder`
+ * @param work takes the absolute path
+ * @throws FltacError USAGE where another run works in the folder; as `prepareRunFolder`; what `work` throws
+ */
+export async function withRunFolder<T>(
+  folder: string,
+  overwrite: boolean,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  const absolute = path.resolve(folder);
+  const made = await makeFolders(absolute).catch((cause: unknown) => {
+    throw unwritable(absolute, cause);
+  });
+  let locked = false;
+  try {
+    const options = { staleMs: LOCK_STALE_MS, onWait: () => refuseSecond(absolute) };
+    return await withLock(path.join(absolute, LOCK), options, async () => {
+      locked = true;
+      return work(await prepareRunFolder(absolute, overwrite));
+    });
+  } catch (error) {
+    if (locked || (error instanceof FltacError && error.code === 'USAGE')) throw error;
+    throw unwritable(absolute, error instanceof FltacError ? error.cause : error);
+  } finally {
+    await removeEmptyFolders(made);
+  }
+}
+
+function refuseSecond(folder: string): never {
+  throw new FltacError(
+    'USAGE',
+    `another run is working in the output folder ${folder}: choose another output_dir, or wait until that run has ended`,
+  );
+}
 
 /**
  * Makes the folder of a new run, with its parents, and proves that it can be written. Nothing in it is deleted.
@@ -45,8 +91,8 @@ export async function prepareRunFolder(folder: string, overwrite: boolean): Prom
   const absolute = path.resolve(folder);
   let names: string[];
   try {
-    await mkdir(absolute, { recursive: true });
-    names = await readdir(absolute);
+    await makeFolders(absolute);
+    names = (await readdir(absolute)).filter((name) => name !== LOCK);
   } catch (cause) {
     throw unwritable(absolute, cause);
   }
@@ -74,12 +120,6 @@ export async function clearRunFolder(folder: string): Promise<void> {
   } catch (cause) {
     throw unwritable(folder, cause);
   }
-}
-
-/** Removes a run folder that nothing was written to, so that a run which failed at its start leaves nothing. */
-export async function removeIfEmpty(folder: string): Promise<void> {
-  // It fails for a folder with files in it, which is what is wanted.
-  await rmdir(folder).catch(() => undefined);
 }
 
 async function assertReplaceable(folder: string, names: readonly string[], overwrite: boolean): Promise<void> {

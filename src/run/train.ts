@@ -10,7 +10,7 @@ import { Federation, type RoundAssignment, type RoundOutcome } from '../federati
 import { finalFolder, partitionRecord, writePeftDirectory, writeRoundAdapters } from './artifacts.js';
 import { environmentRecord } from './environment.js';
 import { writeJsonFile, writeTextFile } from './files.js';
-import { RUN_FILES, clearRunFolder, prepareRunFolder, removeIfEmpty } from './folder.js';
+import { RUN_FILES, clearRunFolder, prepareRunFolder, withRunFolder } from './folder.js';
 import { Journal } from './journal.js';
 import { formatSeconds } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
@@ -39,7 +39,10 @@ interface MethodRun {
  *   any error of the model, the data or the training
  */
 export async function trainRun(config: RunConfig, context: TrainContext): Promise<TrainOutcome> {
-  const folder = await prepareRunFolder(config.outputDir, context.overwrite ?? false);
+  return withRunFolder(config.outputDir, context.overwrite ?? false, (folder) => trainInto(folder, config, context));
+}
+
+async function trainInto(folder: string, config: RunConfig, context: TrainContext): Promise<TrainOutcome> {
   let run: OpenRun | undefined;
   try {
     run = await openRun(config, context);
@@ -61,7 +64,6 @@ export async function trainRun(config: RunConfig, context: TrainContext): Promis
     };
   } finally {
     run?.engine.dispose();
-    await removeIfEmpty(folder);
   }
 }
 

@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { prepareRunFolder, removeIfEmpty } from '../../src/run/folder.js';
+import { prepareRunFolder, withRunFolder } from '../../src/run/folder.js';
 import { trainRun } from '../../src/run/train.js';
 import { fakeConfig, fakeRun, type FakeRun } from './support.js';
 
@@ -108,13 +109,58 @@ describe("a run's folder", () => {
     expect((await readdir(folder)).sort()).toEqual(['config.yaml', 'final']);
   });
 
-  it('goes when it is empty and stays when it is not', async () => {
-    await prepareRunFolder(folder, false);
-    await removeIfEmpty(folder);
-    expect(await readdir(path.dirname(folder))).toEqual([]);
-    await prepareRunFolder(folder, false);
-    await writeFile(path.join(folder, 'a'), '');
-    await removeIfEmpty(folder);
+  it('goes with the parents made for it when it stays empty', async () => {
+    await withRunFolder(folder, false, () => Promise.resolve());
+    expect(await readdir(root)).toEqual([]);
+    await mkdir(folder, { recursive: true });
+    await withRunFolder(folder, false, () => Promise.resolve());
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('stays when it is not empty, without its lock', async () => {
+    const fail = async (own: string) => {
+      await writeFile(path.join(own, 'a'), '');
+      throw new Error('work failed');
+    };
+    await expect(withRunFolder(folder, false, fail)).rejects.toThrow('work failed');
     expect(await readdir(folder)).toEqual(['a']);
+  });
+
+  it('in which a run works is refused to a second one, with overwrite too', async () => {
+    await withRunFolder(folder, false, async () => {
+      for (const overwrite of [false, true]) {
+        await expect(trainRun(fakeConfig(folder), fakeRun({ overwrite }).context)).rejects.toMatchObject({
+          code: 'USAGE',
+          message: expect.stringContaining(`another run is working in the output folder ${folder}`) as string,
+        });
+      }
+    });
+    await trainRun(fakeConfig(folder, { rounds: 1 }), fakeRun().context);
+    expect(await readdir(folder)).not.toContain('run.lock');
+  });
+
+  it('with the lock of a process that is gone is taken over', async () => {
+    const { pid } = spawnSync(process.execPath, ['-e', '']);
+    await mkdir(folder, { recursive: true });
+    await writeFile(path.join(folder, 'run.lock'), `${pid} ${os.hostname()}`);
+    await withRunFolder(folder, false, () => Promise.resolve());
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('that is a file is said to be one', async () => {
+    const file = path.join(root, 'file');
+    await writeFile(file, '');
+    await expect(trainRun(fakeConfig(file), fakeRun().context)).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining(`cannot be written (${file} is a file)`) as string,
+    });
+  });
+
+  // Node's recursive mkdir spins there for ever
+  it.skipIf(process.platform !== 'linux')('below /proc is refused', async () => {
+    await expect(trainRun(fakeConfig('/proc/fltac/run'), fakeRun().context)).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining('/proc/fltac/run cannot be written') as string,
+    });
   });
 });

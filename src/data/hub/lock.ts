@@ -7,7 +7,7 @@ import { writing } from './cache.js';
 
 export interface LockOptions {
   signal?: AbortSignal | undefined;
-  /** called once when another run holds the lock */
+  /** called once when another run holds the lock; what it throws ends the wait */
   onWait?: () => void;
   pollMs?: number;
   /** a lock not renewed for this long belongs to a run that died */
