@@ -57,15 +57,15 @@ export async function withRunFolder<T>(
   const made = await makeFolders(absolute).catch((cause: unknown) => {
     throw unwritable(absolute, cause);
   });
-  let locked = false;
+  const held = { lock: false };
   try {
     const options = { staleMs: LOCK_STALE_MS, onWait: () => refuseSecond(absolute) };
     return await withLock(path.join(absolute, LOCK), options, async () => {
-      locked = true;
+      held.lock = true;
       return work(await prepareRunFolder(absolute, overwrite));
     });
   } catch (error) {
-    if (locked || (error instanceof FltacError && error.code === 'USAGE')) throw error;
+    if (held.lock || (error instanceof FltacError && error.code === 'USAGE')) throw error;
     throw unwritable(absolute, error instanceof FltacError ? error.cause : error);
   } finally {
     await removeEmptyFolders(made);
