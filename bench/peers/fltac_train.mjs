@@ -31,7 +31,7 @@ function trainJob(steps) {
     row: 0,
     stream: 0n,
     batches: Int32Array.from(batches),
-    sequences: {
+    examples: {
       ids: Int32Array.from(rows.flat()),
       typeIds: Uint8Array.from(steps.flatMap((step) => step.types).flat()),
       offsets: Int32Array.from(offsets),

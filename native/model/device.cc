@@ -30,10 +30,10 @@ Device cuda_device(int64_t number) {
     return {"cuda:" + std::to_string(number), at::Device(at::kCUDA, static_cast<at::DeviceIndex>(number))};
   }
   const std::string found =
-      !at::hasCUDA() ? "this build of the engine has no CUDA"
-      : present == 0 ? "no CUDA device is visible"
-      : present == 1 ? "the only visible CUDA device is cuda:0"
-                     : "the visible CUDA devices are cuda:0 to cuda:" + std::to_string(present - 1);
+      !FLTAC_WITH_CUDA ? "this build of the engine has no CUDA"
+      : present == 0   ? "no CUDA device is visible"
+      : present == 1   ? "the only visible CUDA device is cuda:0"
+                       : "the visible CUDA devices are cuda:0 to cuda:" + std::to_string(present - 1);
   fail(ErrorCode::Unsupported, "the device cuda:", number, " does not exist: ", found);
 }
 
