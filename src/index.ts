@@ -31,6 +31,7 @@ export { partitionTasks, type Partition, type PartitionOptions, type TaskSize } 
 export { adjustedRandIndex, clusteringAccuracy } from './federation/scoring.js';
 export { makeConfig, type RunConfig } from './config/index.js';
 export { trainRun, type TrainContext } from './run/train.js';
+export type { RunContext } from './run/open.js';
 export { evaluateRun, type EvaluateOutcome, type EvaluateRunOptions } from './run/evaluate.js';
 export { generateAnswers, type GenerateAnswersOptions, type GenerateOutcome } from './generate/generate.js';
 export { judgeAnswers, type JudgeOptions, type JudgeOutcome } from './judge/judge.js';

@@ -151,7 +151,8 @@ export const KEYS = {
     group: 'partition',
     kind: number({ min: 0, below: 1 }),
     default: 0.01,
-    meaning: 'a client whose share of a task is below this gets none of it',
+    meaning:
+      'a client whose share of a task is below this gets none of it, but for rows that rounding leaves over, as in the published split',
   }),
   partition_order: row({
     ...KEY,

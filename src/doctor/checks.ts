@@ -35,6 +35,18 @@ function toolChecks(facts: DoctorFacts): DoctorCheck[] {
   );
 }
 
+/** A build fetches libtorch with pip, unless there is one already or an archive is named. */
+function pythonCheck({ python, libtorch, addon, platform }: DoctorFacts): DoctorCheck {
+  const here = python === undefined ? 'not found' : `${python.version}${python.pip ? ' with pip' : ' without pip'}`;
+  const needed =
+    libtorch.kind !== 'use' &&
+    addon.state !== 'loaded' &&
+    !(libtorch.kind === 'install' && libtorch.method === 'archive');
+  const found = needed ? here : 'not needed: a build does not fetch libtorch with pip here';
+  const fix = platform === 'darwin' ? 'brew install python' : 'sudo apt-get install python3 python3-pip';
+  return check('Python with pip', !needed || python?.pip === true, found, fix);
+}
+
 function libtorchCheck({ libtorch, addon }: DoctorFacts): DoctorCheck {
   const name = 'libtorch';
   switch (libtorch.kind) {
@@ -85,6 +97,7 @@ export function judge(facts: DoctorFacts): DoctorCheck[] {
   return [
     check('platform', supported, `${facts.platform}-${facts.arch}`, 'use Linux or macOS (on Windows: WSL 2)'),
     ...toolChecks(facts),
+    pythonCheck(facts),
     libtorchCheck(facts),
     ...addonChecks(facts),
     check('CPU', true, `${cpu.model}, ${cpu.level}, ${threads}`, ''),

@@ -2,14 +2,15 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { readdir, statfs } from 'node:fs/promises';
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { chooseLibtorch, gatherLibtorch } from '../../scripts/lib/libtorch.mjs';
-import type { LibtorchChoice } from '../../scripts/lib/libtorch.mjs';
+import type { LibtorchChoice, PythonFacts } from '../../scripts/lib/libtorch.mjs';
 import { checkTools, gatherTools } from '../../scripts/lib/tools.mjs';
 import type { ToolCheck } from '../../scripts/lib/tools.mjs';
 import { cacheFromEnvironment, hubSettings } from '../data/hub/settings.js';
-import { chooseWaitPolicy, NATIVE_ABI, packageRoot } from '../engine/load.js';
+import { chooseWaitPolicy, loadFailure, NATIVE_ABI, packageRoot } from '../engine/load.js';
+import { memoryLimit } from '../engine/memory.js';
 
 /** What a child process found when it loaded the addon. */
 export type AddonFacts =
@@ -24,6 +25,8 @@ export interface DoctorFacts {
   platform: string;
   arch: string;
   tools: readonly ToolCheck[];
+  /** the Python that would fetch libtorch; undefined where there is none or libtorch is here already */
+  python: PythonFacts | undefined;
   libtorch: LibtorchChoice;
   requiredAbi: number;
   addon: AddonFacts;
@@ -44,12 +47,14 @@ process.stdout.write(JSON.stringify({ abiVersion: addon.abiVersion, ...addon.bui
 `;
 
 export async function gatherFacts(env: NodeJS.ProcessEnv = process.env): Promise<DoctorFacts> {
+  const libtorch = gatherLibtorch(packageRoot, env);
   const [addon, disk, quickstart] = await Promise.all([probeAddon(env), diskFacts(), quickstartFiles()]);
   return {
     platform: process.platform,
     arch: process.arch,
     tools: checkTools(gatherTools(packageRoot, env)),
-    libtorch: chooseLibtorch(gatherLibtorch(packageRoot, env)),
+    python: libtorch.python,
+    libtorch: chooseLibtorch(libtorch),
     requiredAbi: NATIVE_ABI,
     addon,
     cpu: cpuFacts(env),
@@ -72,13 +77,15 @@ function probeAddon(env: NodeJS.ProcessEnv): Promise<AddonFacts> {
   });
 }
 
-function failureOf(
+/** Why the process that loaded the addon failed. */
+export function failureOf(
   error: { killed?: boolean | undefined; signal?: NodeJS.Signals | null | undefined },
   stderr: string,
 ) {
   if (error.killed) return `does not answer within ${CHILD_TIMEOUT_MS / 1000} s`;
   if (error.signal) return `crashes while it is loaded (${error.signal})`;
-  return /Error: (.*)/.exec(stderr)?.[1] ?? 'cannot be loaded';
+  const detail = /Error: (.*)/.exec(stderr)?.[1];
+  return detail === undefined ? 'cannot be loaded' : loadFailure(detail);
 }
 
 async function diskFacts(): Promise<DoctorFacts['disk']> {
@@ -90,12 +97,6 @@ async function diskFacts(): Promise<DoctorFacts['disk']> {
 async function quickstartFiles(): Promise<string[]> {
   const folder = join(packageRoot, 'quickstart');
   return existsSync(folder) ? await readdir(folder, { recursive: true }) : [];
-}
-
-/** Bytes this process may use: the machine's memory, or a container's limit. */
-function memoryLimit(): number {
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(totalmem(), limit) : totalmem();
 }
 
 /** Instruction sets the hot loops have versions for, best first, with a flag that stands for each. */

@@ -77,14 +77,19 @@ const LOAD_FAILURES: readonly (readonly [RegExp, string])[] = [
   [/NODE_MODULE_VERSION|Module did not self-register/, 'it was built for another version of Node'],
 ];
 
-/** One message for a failed load: cause, what was found and expected, and the command that mends it. */
-export function explainLoadFailure(error: unknown): string {
-  const detail = error instanceof Error ? error.message : String(error);
+/** Why loading failed, in one sentence without a full stop. */
+export function loadFailure(detail: string): string {
   const cause = LOAD_FAILURES.find(([sign]) => sign.test(detail))?.[1] ?? 'the system refuses it';
   // For a missing file the loader lists every place it looked at: of no use to the reader.
   const quoted = detail.startsWith('Could not locate') ? '' : ` (${detail.split('\n')[0] ?? ''})`;
+  return `The native engine cannot be loaded: ${cause}${quoted}`;
+}
+
+/** One message for a failed load: cause, what was found and expected, and the command that mends it. */
+export function explainLoadFailure(error: unknown): string {
+  const detail = error instanceof Error ? error.message : String(error);
   return (
-    `The native engine cannot be loaded: ${cause}${quoted}. Expected build/Release/fltac.node with interface ` +
+    `${loadFailure(detail)}. Expected build/Release/fltac.node with interface ` +
     `${NATIVE_ABI} for Node ${process.versions.node} on ${process.platform}-${process.arch}. Run: ${BUILD_COMMAND}`
   );
 }

@@ -48,6 +48,8 @@ export interface TaskScore {
   readonly task: string;
   /** the scenario's metric of each distinct adapter, weighted by its holders' samples */
   readonly metric: number;
+  /** share of the most frequent label of these rows; null for a language model's task */
+  readonly majorityFloor: number | null;
   /** mean cross-entropy over all targets, weighted likewise */
   readonly loss: number;
   /** evaluation rows */
@@ -169,6 +171,7 @@ function weighScores({ tasks, metric }: EvaluationOptions, pairs: readonly Pair[
       {
         task: task.name,
         metric: own.length === 1 ? first.metric : mean((of) => of.metric),
+        majorityFloor: METRICS[metric].floor(first),
         loss: own.length === 1 ? first.result.loss : mean((of) => of.result.loss),
         rows: rowsOf(first),
         ...METRICS[metric].tokens(first.result),

@@ -1,5 +1,6 @@
 /** What tasks are measured by, as a table. */
 import type { MetricName } from '../data/scenario.js';
+import { majorityShare } from '../data/table.js';
 import type { EvaluateResult } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 
@@ -21,6 +22,8 @@ export interface Metric {
    * @throws FltacError NON_FINITE
    */
   of(evaluated: Evaluated, batchSize: number, what: string): number;
+  /** share of the most frequent label of the rows; null where there are no classes */
+  floor(evaluated: Evaluated): number | null;
   /** labelled tokens, where the metric is over tokens */
   tokens(result: EvaluateResult): { tokens?: number };
   /** what --predictions tells of one row */
@@ -32,6 +35,7 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
     title: 'accuracy',
     lowerIsBetter: false,
     of: accuracyOf,
+    floor: ({ labels }) => majorityShare(labels),
     tokens: () => ({}),
     rowFields: ({ result: { logits }, labels }, row) => {
       const classes = logits.length / labels.length;
@@ -43,6 +47,7 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
     title: 'loss',
     lowerIsBetter: true,
     of: batchMeanLoss,
+    floor: () => null,
     tokens: ({ exampleTargets }) => ({ tokens: sumOf(exampleTargets) }),
     rowFields: ({ result: { exampleLosses, exampleTargets } }, row) => ({
       loss: exampleLosses[row]! / exampleTargets[row]!,

@@ -1,6 +1,6 @@
 /**
- * The round loop of SPEC.md: local fine-tunes, grouping, averaging, scoring, evaluation. It decides what is done;
- * the executor trains, the server's grouping clusters, and whoever drives it writes the files.
+ * The round loop: local fine-tunes, grouping, averaging, scoring, evaluation. It decides what is done;
+ * the executor trains, the server's grouping clusters, and whoever drives it writes the files of docs/file-formats.md.
  */
 import type { MetricName, ScenarioTask } from '../data/scenario.js';
 import type { AdapterLayout, AdapterSpec, Examples } from '../engine/types.js';

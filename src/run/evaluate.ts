@@ -31,7 +31,7 @@ export interface EvaluateOutcome {
   /** what the tasks are measured by */
   metric: MetricName;
   /** in listed order */
-  tasks: readonly (TaskScore & { majorityFloor: number | null })[];
+  tasks: readonly TaskScore[];
   /** absolute path of the predictions, where they were asked for */
   predictions?: string;
 }
@@ -54,13 +54,12 @@ export async function evaluateRun(options: EvaluateRunOptions, context: RunConte
     const { run } = saved;
     const { scores, pairs } = await evaluateTasks(saved, chooseTasks(run, options.tasks), context);
     if (predictions !== undefined) await writeTextFile(predictions, predictionLines(run, pairs));
-    const floors = new Map(run.scenario.tasks.map((task) => [task.name, task.majorityFloor]));
     return {
       folder: found.folder,
       method: config.method,
       round: found.round,
       metric: run.scenario.metric,
-      tasks: scores.map((entry) => ({ ...entry, majorityFloor: floors.get(entry.task) ?? null })),
+      tasks: scores,
       ...(predictions === undefined ? {} : { predictions }),
     };
   } finally {

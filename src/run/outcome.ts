@@ -6,7 +6,7 @@ export interface TaskOutcome {
   task: string;
   /** the metric of the adapters its clients hold after the last round */
   metric: number | null;
-  /** share of the most frequent label of the evaluation split; null for a language model's task */
+  /** share of the most frequent label of the rows that were evaluated; null for a language model's task */
   majorityFloor: number | null;
   /** the metric of the backbone with the common initial adapter */
   untuned: number | null;
@@ -33,6 +33,8 @@ export interface TrainOutcome extends MethodOutcome {
   scenario: string;
   /** what the tasks are measured by */
   metric: MetricName;
+  /** what the clients started from, where it was not the untuned backbone */
+  initialAdapter: string | null;
   /** in listed order */
   tasks: readonly TaskOutcome[];
   baseline?: MethodOutcome;

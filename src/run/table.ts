@@ -64,7 +64,7 @@ function floorOf(task: { majorityFloor: number | null }): number | null {
 }
 
 /**
- * A finished run for people: one row a task (its metric, the majority floor of an accuracy, the untuned backbone and,
+ * A finished run for people: one row a task (its metric, the majority floor of an accuracy, the untuned backbone (or what an initial adapter made of it) and,
  * where one was run, the baseline), then what the rounds cost and how well the clustering found the tasks.
  */
 export function formatOutcome(outcome: TrainOutcome, style: TableStyle): string {
@@ -76,7 +76,7 @@ export function formatOutcome(outcome: TrainOutcome, style: TableStyle): string 
     [
       [`${outcome.method} ${title}`, (task) => task.metric],
       ...floorColumn(metric),
-      ['untuned backbone', (task) => task.untuned],
+      [outcome.initialAdapter === null ? 'untuned backbone' : 'before training', (task) => task.untuned],
       ...(baseline === undefined
         ? []
         : [[`${baseline.method} ${title}`, (task: TaskOutcome) => task.baseline] as const]),

@@ -12,13 +12,14 @@ import { environmentRecord } from './environment.js';
 import { writeJsonFile, writeTextFile } from './files.js';
 import { RUN_FILES, clearRunFolder, prepareRunFolder, withRunFolder } from './folder.js';
 import { Journal } from './journal.js';
-import { formatSeconds } from './log.js';
+import { formatSeconds, plural, silentLog } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 import type { MethodOutcome, TaskOutcome, TrainOutcome } from './outcome.js';
 import { assignmentRecord, evalRecords, roundRecords } from './records.js';
 import { score } from './table.js';
 
-export interface TrainContext extends RunContext {
+/** Without `log` the run is silent, without `signal` nothing stops it. */
+export interface TrainContext extends Partial<RunContext> {
   /** replaces an earlier run in the output folder */
   overwrite?: boolean;
 }
@@ -31,18 +32,19 @@ interface MethodRun {
 }
 
 /**
- * Trains as the configuration says and leaves the files of SPEC.md in `config.outputDir`. The folder is proved
+ * Trains as the configuration says and leaves the files of docs/file-formats.md in `config.outputDir`. The folder is proved
  * writable before anything is downloaded; an earlier run in it is deleted only once model, data and adapters are ready;
  * a round's files are written when the round is complete.
  *
  * @throws FltacError USAGE or IO for the folder; ABORTED (saying what was saved) once `context.signal` is aborted;
  *   any error of the model, the data or the training
  */
-export async function trainRun(config: RunConfig, context: TrainContext): Promise<TrainOutcome> {
-  return withRunFolder(config.outputDir, context.overwrite ?? false, (folder) => trainInto(folder, config, context));
+export async function trainRun(config: RunConfig, context: TrainContext = {}): Promise<TrainOutcome> {
+  const { overwrite = false, log = silentLog(), signal = new AbortController().signal, ...rest } = context;
+  return withRunFolder(config.outputDir, overwrite, (folder) => trainInto(folder, config, { ...rest, log, signal }));
 }
 
-async function trainInto(folder: string, config: RunConfig, context: TrainContext): Promise<TrainOutcome> {
+async function trainInto(folder: string, config: RunConfig, context: RunContext): Promise<TrainOutcome> {
   let run: OpenRun | undefined;
   try {
     run = await openRun(config, context);
@@ -53,10 +55,11 @@ async function trainInto(folder: string, config: RunConfig, context: TrainContex
       ...main.outcome,
       scenario: config.scenario,
       metric: run.scenario.metric,
+      initialAdapter: config.initialAdapter,
       tasks: run.scenario.tasks.map(({ name, majorityFloor }): TaskOutcome => ({
         task: name,
         metric: metricOf(main.scores, name),
-        majorityFloor,
+        majorityFloor: main.scores.find((entry) => entry.task === name)?.majorityFloor ?? majorityFloor,
         untuned: metricOf(main.untuned, name),
         ...(baseline === undefined ? {} : { baseline: metricOf(baseline.scores, name) }),
       })),
@@ -75,7 +78,7 @@ function metricOf(scores: readonly TaskScore[], task: string): number | null {
 async function runBaseline(
   run: OpenRun,
   folder: string,
-  context: TrainContext,
+  context: RunContext,
   cache: EvaluationCache,
   main: MethodRun,
 ): Promise<MethodRun | undefined> {
@@ -96,7 +99,7 @@ async function runBaseline(
 async function runMethod(
   run: OpenRun,
   folder: string,
-  context: TrainContext,
+  context: RunContext,
   cache: EvaluationCache,
   untuned?: readonly TaskScore[],
 ): Promise<MethodRun> {
@@ -131,7 +134,7 @@ async function runMethod(
   }
 }
 
-async function createFederation(run: OpenRun, context: TrainContext, cache: EvaluationCache): Promise<Federation> {
+async function createFederation(run: OpenRun, context: RunContext, cache: EvaluationCache): Promise<Federation> {
   const { engine, spec, config, face } = run;
   const source = config.initialAdapter;
   const initial = source === null ? {} : { initial: await loadInitialAdapter(face, source, engine.layout(spec), spec) };
@@ -156,12 +159,13 @@ async function writeRunRecords(run: OpenRun, folder: string): Promise<void> {
   await writeJsonFile(path.join(folder, RUN_FILES.partition), partitionRecord(run.partition, run.config));
 }
 
-function announceRun(run: OpenRun, federation: Federation, context: TrainContext): void {
+function announceRun(run: OpenRun, federation: Federation, context: RunContext): void {
   const { config, engine, scenario } = run;
   const { info } = engine;
   context.log.info(
     `${config.method} on ${config.scenario}: ${METHODS[config.method].summary}\n` +
-      `${scenario.tasks.length} tasks, ${federation.plan.nClients} clients, ${federation.plan.adapters.length} adapters ` +
+      `${plural(scenario.tasks.length, 'task')}, ${plural(federation.plan.nClients, 'client')}, ` +
+      `${plural(federation.plan.adapters.length, 'adapter')} ` +
       `of ${federation.layout.size} values; ${info.family} (${run.model.id}) on ${info.device} in ${info.dtype}, ` +
       `cohort ${run.cohort}`,
   );
@@ -171,7 +175,7 @@ async function runRounds(
   run: OpenRun,
   federation: Federation,
   folder: string,
-  context: TrainContext,
+  context: RunContext,
 ): Promise<RoundOutcome | undefined> {
   let last: RoundOutcome | undefined;
   if (federation.rounds === 0) await saveAdapters(run, federation, folder, 0, federation.initialAssignment());
@@ -209,18 +213,19 @@ async function saveAdapters(
  * Each task's final adapter as a PEFT directory. Where the holders of a task hold different ones, it is the one with
  * the most of the task's samples behind it, and the log says so.
  */
-async function writeFinal(run: OpenRun, federation: Federation, folder: string, context: TrainContext): Promise<void> {
+async function writeFinal(run: OpenRun, federation: Federation, folder: string, context: RunContext): Promise<void> {
   const { layout } = federation;
   const states = federation.clusterStates();
   const holdings = federation.holdings();
+  const clustered = METHODS[run.config.method].grouping !== 'none';
   for (const [index, { name }] of run.scenario.tasks.entries()) {
     const leading = leadingCluster(holdings, index);
     if (leading === undefined) continue;
     const { cluster, share, clusters } = leading;
     if (clusters > 1) {
       context.log.info(
-        `final/${name}: the task's clients hold ${clusters} different adapters; ` +
-          `written is that of cluster ${cluster}, with ${(100 * share).toFixed(0)} % of the task's samples`,
+        `final/${name}: the task's clients hold ${clusters} different adapters; written is that of ` +
+          `${clustered ? `cluster ${cluster}` : 'the client'} with ${(100 * share).toFixed(0)} % of the task's samples`,
       );
     }
     await writePeftDirectory(run.face, finalFolder(folder, name), {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { judge } from '../../src/doctor/checks.js';
-import { x86Level } from '../../src/doctor/facts.js';
+import { failureOf, x86Level } from '../../src/doctor/facts.js';
 import type { DoctorFacts } from '../../src/doctor/facts.js';
 import { formatDoctorReport, isHealthy, runDoctor } from '../../src/doctor/index.js';
 import type { DoctorCheck } from '../../src/doctor/index.js';
@@ -12,6 +12,7 @@ const healthy: DoctorFacts = {
     { name: 'Node', ok: true, found: '20.17.0', required: '20.17 or newer', fix: 'get Node' },
     { name: 'CMake', ok: true, found: '3.25.1', required: '3.18 or newer', fix: 'get CMake' },
   ],
+  python: undefined,
   libtorch: { kind: 'use', source: '.libtorch', prefix: '/p/.libtorch', version: '2.13.0', cuda: false, notes: [] },
   requiredAbi: 1,
   addon: { state: 'loaded', abiVersion: 1, libtorch: '2.13.0', cuda: false, threads: 2, cpu: 'AVX2' },
@@ -47,7 +48,7 @@ describe('the doctor', () => {
       quickstart: [],
     });
     expect(faults.map((check) => check.name)).toEqual([
-      'platform', 'CMake', 'libtorch', 'native engine', 'memory', 'disk space', 'Hub settings', 'quickstart files',
+      'platform', 'CMake', 'Python with pip', 'libtorch', 'native engine', 'memory', 'disk space', 'Hub settings', 'quickstart files',
     ]); // prettier-ignore
     expect(faults.every((check) => (check.fix ?? '') !== '')).toBe(true);
   });
@@ -66,6 +67,18 @@ describe('the doctor', () => {
     const [fault] = failures({ addon: { ...healthy.addon, abiVersion: 7 } as DoctorFacts['addon'] });
     expect(fault).toMatchObject({ name: 'native engine', fix: 'npm run build:native' });
     expect(fault?.found).toMatch(/interface 7.*; interface 1 is needed/);
+  });
+
+  it('says in one sentence that the engine is not built', () => {
+    const stderr = 'Error: Could not locate the bindings file. Tried:\n -> /p/build/fltac.node\n';
+    expect(failureOf({}, stderr)).toBe('The native engine cannot be loaded: it has not been built');
+  });
+
+  it('accepts a Python with pip where libtorch is to be fetched', () => {
+    const python = { command: 'python3', version: '3.11', pip: true, torch: undefined };
+    const libtorch: DoctorFacts['libtorch'] = { kind: 'install', method: 'pip', python, notes: [] };
+    expect(names({ python, libtorch, addon: notBuilt })).toEqual(['libtorch', 'native engine']);
+    expect(names({ python: { ...python, pip: false }, libtorch, addon: notBuilt })[0]).toBe('Python with pip');
   });
 
   it('names the quickstart files that are missing', () => {

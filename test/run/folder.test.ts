@@ -156,6 +156,12 @@ describe("a run's folder", () => {
     });
   });
 
+  it('needs no log or signal from a library', async () => {
+    const { parts } = fakeRun().context;
+    await trainRun(fakeConfig(folder, { rounds: 1 }), { parts: parts! });
+    expect(await readdir(folder)).toContain('metrics.jsonl');
+  });
+
   // Node's recursive mkdir spins there for ever
   it.skipIf(process.platform !== 'linux')('below /proc is refused', async () => {
     await expect(trainRun(fakeConfig('/proc/fltac/run'), fakeRun().context)).rejects.toMatchObject({

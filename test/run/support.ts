@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { makeConfig, type RunConfig } from '../../src/config/index.js';
 import { silentLog, type Log } from '../../src/run/log.js';
-import type { TrainContext } from '../../src/run/train.js';
+import type { RunContext } from '../../src/run/open.js';
 import { FakeEngine, fakeFace } from '../support/fake-engine.js';
 import { causalModel } from '../support/causal-model.js';
 import { FAKE_WORDS, fakeLanguageTask, fakeTasks, type FakeTask } from '../support/fake-scenario.js';
@@ -15,21 +15,21 @@ export function fakeConfig(outputDir: string, changes: Partial<RunConfig> = {}):
 }
 
 export interface FakeRun {
-  context: TrainContext;
+  context: RunContext & { overwrite?: boolean };
   engine: FakeEngine;
   controller: AbortController;
   lines: string[];
   tasks: FakeTask[];
 }
 
-export function fakeRun(changes: Partial<TrainContext> = {}): FakeRun {
+export function fakeRun(changes: Partial<FakeRun['context']> = {}): FakeRun {
   const engine = new FakeEngine();
   const controller = new AbortController();
   const lines: string[] = [];
   const tasks = fakeTasks(TASK_ROWS);
   const note = (message: string) => void lines.push(message);
   const log: Log = { ...silentLog(), info: note, warn: note };
-  const context: TrainContext = {
+  const context: FakeRun['context'] = {
     log,
     signal: controller.signal,
     parts: {
@@ -50,7 +50,7 @@ export function languageConfig(outputDir: string, changes: Partial<RunConfig> = 
 }
 
 /** A run of a language model; its tokenizer is a real one, of FAKE_WORDS. */
-export function languageRun(changes: Partial<TrainContext> = {}): FakeRun {
+export function languageRun(changes: Partial<FakeRun['context']> = {}): FakeRun {
   const run = fakeRun(changes);
   const engine = new FakeEngine('next_token');
   const tasks = Object.entries(LANGUAGE_ROWS).map(([name, rows], i) => fakeLanguageTask(name, i + 1, rows));

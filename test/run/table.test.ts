@@ -9,6 +9,7 @@ const OUTCOME: TrainOutcome = {
   folder: '/somewhere',
   scenario: 'glue',
   metric: 'accuracy',
+  initialAdapter: null,
   rounds: 3,
   clusteringAccuracy: 0.95,
   ari: 0.9,
@@ -47,6 +48,11 @@ describe('the final table', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  it('does not call a start from an initial adapter untuned', () => {
+    const [head] = formatOutcome({ ...OUTCOME, initialAdapter: 'adapter' }, 'plain').split('\n');
+    expect(head).toBe('task  fltac accuracy  majority floor  before training  fedit accuracy');
   });
 
   it('of a language model says that a lower loss is better, and has no floor', () => {

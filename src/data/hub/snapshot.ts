@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { datasetInfo, listFiles, modelInfo } from '@huggingface/hub';
 import { FltacError } from '../../errors.js';
 import type { RetryContext } from '../../net/retry.js';
+import { plural } from '../../run/log.js';
 import { fetchBlob, type HubFile } from './blob.js';
 import { fileSize, isCommit, RepoCache, writing } from './cache.js';
 import { HubUnreachable, type Subject } from './failures.js';
@@ -181,8 +182,9 @@ class OnlineSnapshot implements Snapshot {
   /** One bar over all files, in kB. */
   private startBar(files: readonly HubFile[]): { show: ShowBytes; done: (note: string) => void } {
     const total = files.reduce((sum, file) => sum + file.size, 0);
-    const title = `Downloading ${this.repo.id} (${files.length} ${files.length === 1 ? 'file' : 'files'}, kB)`;
-    const bar = this.http.context.log.progress(title, Math.max(1, Math.ceil(total / 1000)));
+    const kilobytes = Math.max(1, Math.ceil(total / 1000));
+    const title = `Downloading ${this.repo.id} (${plural(files.length, 'file')}, ${kilobytes} kB)`;
+    const bar = this.http.context.log.progress(title, kilobytes);
     const bytes = new Map<HubFile, number>();
     const show: ShowBytes = (file, have) => {
       bytes.set(file, have);
