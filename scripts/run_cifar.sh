@@ -1,6 +1,6 @@
 #!/bin/sh
 # FL-TAC on CIFAR-10 and CIFAR-100 with ViT-B/16 and the published settings; further arguments go to `fltac train`:
-#   CUDA_VISIBLE_DEVICES=1 scripts/run_cifar.sh --rounds 5
+#   scripts/run_cifar.sh --rounds 5
 # Runs from the checkout's root wherever it is called from, so that results/ and hf_cache/ lie there.
 set -eu
 cd "$(dirname -- "$0")/.."

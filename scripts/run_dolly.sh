@@ -1,8 +1,7 @@
 #!/bin/sh
 # FL-TAC on Dolly with LLaMA-7B and the published settings; further arguments go to `fltac train`:
-#   CUDA_VISIBLE_DEVICES=1 scripts/run_dolly.sh --model-name meta-llama/Llama-2-7b-hf
+#   scripts/run_dolly.sh --model-name meta-llama/Llama-2-7b-hf
 # Runs from the checkout's root wherever it is called from, so that results/ and hf_cache/ lie there.
 set -eu
 cd "$(dirname -- "$0")/.."
-export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES-0}"
 exec npx fltac train --config configs/dolly_llama.yaml "$@"
