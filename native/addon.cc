@@ -9,7 +9,7 @@
 namespace {
 
 // Raised with every change of the exports; src/engine/load.ts refuses another number.
-constexpr int kAbiVersion = 1;
+constexpr int kAbiVersion = 2;
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value entry(const Napi::CallbackInfo& info) {
@@ -45,6 +45,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("gradient", entry<gradient>);
   add("evaluate", entry<evaluate>);
   add("kmeans", entry<kmeans>);
+  add("machineRates", entry<machine_rates>);
   add("readArchive", entry<read_archive>);
   add("writeArchive", entry<write_archive>);
   add("readSafetensors", entry<read_safetensors>);

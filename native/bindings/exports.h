@@ -30,7 +30,10 @@ Napi::Value get_row(const Napi::CallbackInfo& info);
 Napi::Value set_row(const Napi::CallbackInfo& info);
 Napi::Value copy_row(const Napi::CallbackInfo& info);
 Napi::Value average(const Napi::CallbackInfo& info);
+
+// kmeans.cc
 Napi::Value kmeans(const Napi::CallbackInfo& info);
+Napi::Value machine_rates(const Napi::CallbackInfo& info);
 
 // files.cc
 Napi::Value read_archive(const Napi::CallbackInfo& info);

@@ -83,7 +83,9 @@ void gram_matches_direct_products() {
                                    {40, 9000}}) {
     const Data data = blobs(static_cast<uint64_t>(n + columns), n, columns, 3, 4.0, 1e4);
     const auto points = data.points();
-    const std::vector<double> gram = centred_gram(data.rows(), columns, {});
+    const auto rows = data.rows();
+    const RowSet set(rows, columns);
+    const std::vector<double> gram = gram_of_columns(set, {0, columns}, Origin::kMean, {});
     double worst = 0;
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < n; ++j) {
@@ -95,8 +97,8 @@ void gram_matches_direct_products() {
     }
     EXPECT(worst <= 1e-13 * spread_of(points), "n", n, "columns", columns, "worst", worst);
     at::set_num_threads(1);
-    EXPECT(gram == centred_gram(data.rows(), columns, {}), "differs with one thread; n", n, "columns",
-           columns);
+    EXPECT(gram == gram_of_columns(set, {0, columns}, Origin::kMean, {}), "differs with one thread; n", n,
+           "columns", columns);
     at::set_num_threads(2);
   }
 }
@@ -329,7 +331,9 @@ void bad_input_is_named() {
   options.max_iter = 0;
   EXPECT_FAILS(ErrorCode::Usage, "max_iter", cluster(data, options));
   const std::vector<const float*> many(20000, data.values[0].data());
-  EXPECT_FAILS(ErrorCode::Unsupported, "20000", kmeans(many, 3, options_of(2)));
+  options = options_of(2);
+  options.path = KmeansPath::kGram;
+  EXPECT_FAILS(ErrorCode::Unsupported, "20000", kmeans(many, 3, options));
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     Data spoilt = data;
