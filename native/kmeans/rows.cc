@@ -18,8 +18,6 @@
 namespace fltac {
 namespace {
 
-// Memory that one block of rows read from elsewhere may take.
-constexpr int64_t kBlockBytes = int64_t{64} << 20;
 // Columns of a block are a multiple of this, so that where blocks end has no influence on sums over them.
 constexpr int64_t kColumnStep = 512;
 
@@ -170,7 +168,7 @@ void RowSet::add_adapter_file(const std::string& path) {
 
 int64_t RowSet::block_columns() const {
   if (in_memory_) return columns_;
-  const int64_t fit = kBlockBytes / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(1, rows());
+  const int64_t fit = block_bytes_ / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(1, rows());
   return std::min(columns_, std::max(kColumnStep, fit / kColumnStep * kColumnStep));
 }
 

@@ -64,8 +64,9 @@ class RowSet {
   // holds them. Errors: as above.
   void add_adapter_file(const std::string& path);
 
-  // Most columns to read at once for the block to take at most kBlockBytes; all of them where nothing has to
-  // be read. A multiple of 512 unless it is all.
+  // Memory that a block of rows which have to be read may take; 64 MiB unless it is set.
+  void set_block_bytes(int64_t bytes) { block_bytes_ = bytes; }
+  // Most columns to read at once; all of them where nothing has to be read. A multiple of 512 unless it is all.
   int64_t block_columns() const;
   // Columns [first, first + width). Rows that are not in memory are read by all threads. Errors: Io.
   ColumnBlock read(int64_t first, int64_t width) const;
@@ -97,6 +98,7 @@ class RowSet {
   std::vector<Row> rows_;
   std::vector<std::shared_ptr<const void>> kept_;
   bool in_memory_ = true;
+  int64_t block_bytes_ = int64_t{64} << 20;
   mutable std::atomic<int64_t> bytes_read_{0};
 };
 

@@ -4,12 +4,11 @@
 #include <numeric>
 
 #include "check.h"
-#include "core/philox.h"
 #include "kmeans/cuda/fused_block.h"
 #include "kmeans/cuda/gram_block.h"
 #include "kmeans/cuda/plan.h"
 #include "kmeans/fused.h"
-#include "kmeans/gram.h"
+#include "kmeans_data.h"
 
 namespace {
 
@@ -20,31 +19,6 @@ using cuda::ProblemState;
 
 using AssignTeam = cuda::HostTeam<cuda::AssignShared, cuda::AssignRegisters>;
 using ReduceTeam = cuda::HostTeam<cuda::ReduceShared, cuda::NoRegisters>;
-
-// n rows around `groups` centres.
-struct Data {
-  Data(uint64_t seed, int64_t n_, int64_t columns_, int64_t groups, double spread, double offset = 0)
-      : n(n_), columns(columns_), values(static_cast<size_t>(n * columns)) {
-    std::vector<double> centre(static_cast<size_t>(groups * columns)), noise(values.size());
-    philox_doubles(seed, 1, groups * columns, centre.data());
-    philox_doubles(seed, 2, n * columns, noise.data());
-    for (int64_t i = 0; i < n * columns; ++i) {
-      const auto at = static_cast<size_t>(i);
-      const int64_t group = i / columns % groups;
-      values[at] = static_cast<float>(
-          offset + spread * centre[static_cast<size_t>(group * columns + i % columns)] + 2 * noise[at] - 1);
-    }
-  }
-
-  RowSet rows() const {
-    std::vector<const float*> pointers;
-    for (int64_t i = 0; i < n; ++i) pointers.push_back(values.data() + i * columns);
-    return RowSet(pointers, columns);
-  }
-
-  int64_t n, columns;
-  std::vector<float> values;
-};
 
 // Memory of a batch, as device.cc lays it out on the GPU, and its loop.
 class HostDevice {
@@ -162,7 +136,7 @@ KmeansOptions options_of(int64_t k, uint64_t seed, int64_t n_init) {
 }
 
 KmeansResult search(const Data& data, const KmeansOptions& options, RunBatch run) {
-  const RowSet rows = data.rows();
+  const RowSet rows(data.rows(), data.columns());
   const RowSet* const set = &rows;
   KmeansResult result;
   search_fused({&set, 1}, options, run, {&result, 1});
@@ -180,7 +154,7 @@ void blocks_cluster_as_the_cpu_does() {
                                       {513, 129, 130},
                                       {40, 5, 40}}) {
     for (const double offset : {0.0, 3000.0}) {
-      const Data data(++seed, n, columns, 6, 4.0, offset);
+      const Data data = blobs(++seed, n, columns, 6, 4.0, offset);
       const KmeansOptions options = options_of(k, seed, 3);
       const KmeansResult cpu = search(data, options, run_fused), gpu = search(data, options, run_blocks);
       EXPECT(cpu.labels == gpu.labels, "n", n, "columns", columns, "k", k, "offset", offset);
@@ -192,7 +166,7 @@ void blocks_cluster_as_the_cpu_does() {
 }
 
 void the_order_of_blocks_has_no_influence() {
-  const Data data(50, 3000, 33, 9, 0.7);
+  const Data data = blobs(50, 3000, 33, 9, 0.7);
   const KmeansOptions options = options_of(9, 3, 4);
   const KmeansResult forwards = search(data, options, run_blocks);
   const KmeansResult backwards = search(data, options, run_blocks_backwards);
@@ -202,7 +176,7 @@ void the_order_of_blocks_has_no_influence() {
 
 // A stop by tol or by max_iter leaves labels that are older than the centroids: one more assignment follows.
 void labels_belong_to_the_last_centroids() {
-  const Data data(60, 2000, 20, 12, 0.5);
+  const Data data = blobs(60, 2000, 20, 12, 0.5);
   for (int64_t max_iter = 1; max_iter <= 4; ++max_iter) {
     KmeansOptions options = options_of(12, 8, 2);
     options.max_iter = max_iter;
@@ -217,9 +191,8 @@ void empty_clusters_are_refilled_alike() {
   int64_t reseeded = 0;
   for (uint64_t seed = 0; seed < 30; ++seed) {
     // Seeds that are the same row leave all clusters but the first without points.
-    const Data data(70 + seed, 300, 3, 8, 2.0);
-    const RowSet rows = data.rows();
-    const FusedData described = describe_rows(rows);
+    const Data data = blobs(70 + seed, 300, 3, 8, 2.0);
+    const FusedData described = describe_rows(RowSet(data.rows(), 3));
     const Seeds seeds = {{0, 0, 0, 0, 1}, {static_cast<int64_t>(seed), 5, 5, 9, 9}};
     const KmeansOptions options = options_of(5, 0, 2);
     const FusedBatch cpu = run_fused({&described, 1}, {&seeds, 1}, options);
@@ -235,13 +208,13 @@ void empty_clusters_are_refilled_alike() {
 
 void data_sets_of_a_batch_do_not_mix() {
   std::vector<Data> sets;
-  std::vector<RowSet> rows;
-  for (uint64_t i = 0; i < 3; ++i) sets.emplace_back(90 + i, 400, 12, 4, 3.0, 100.0 * static_cast<double>(i));
+  for (uint64_t i = 0; i < 3; ++i)
+    sets.push_back(blobs(90 + i, 400, 12, 4, 3.0, 100.0 * static_cast<double>(i)));
   std::vector<FusedData> data;
   std::vector<Seeds> seeds;
   const KmeansOptions options = options_of(4, 1, 2);
   for (const Data& set : sets) {
-    data.push_back(describe_rows(set.rows()));
+    data.push_back(describe_rows(RowSet(set.rows(), 12)));
     seeds.push_back({{0, 1, 2, 3}, {10, 21, 32, 43}});
   }
   const FusedBatch together = run_blocks(data, seeds, options);
@@ -252,23 +225,25 @@ void data_sets_of_a_batch_do_not_mix() {
 }
 
 void columns_are_centred() {
-  const Data data(99, 7, 30, 2, 1.0, 1e5);
-  std::vector<double> out(data.values.size());
-  for (int64_t c = 0; c < 30; ++c)
-    EXPECT(cuda::centre_column(data.values.data(), 7, 30, c, true, out.data()));
-  for (int64_t c = 0; c < 30; ++c) {
+  constexpr int64_t kRows = 7, kWidth = 30;
+  const Data data = blobs(99, kRows, kWidth, 2, 1.0, 1e5);
+  std::vector<float> block;
+  for (const auto& row : data.values) block.insert(block.end(), row.begin(), row.end());
+  std::vector<double> out(block.size());
+  for (int64_t c = 0; c < kWidth; ++c)
+    EXPECT(cuda::centre_column(block.data(), kRows, kWidth, c, true, out.data()));
+  for (int64_t c = 0; c < kWidth; ++c) {
     double mean = 0;
-    for (int64_t i = 0; i < 7; ++i)
-      mean += static_cast<double>(data.values[static_cast<size_t>(i * 30 + c)]) / 7;
-    for (int64_t i = 0; i < 7; ++i) {
-      const auto at = static_cast<size_t>(i * 30 + c);
-      EXPECT_NEAR(out[at], static_cast<double>(data.values[at]) - mean, 1e-9);
+    for (int64_t i = 0; i < kRows; ++i)
+      mean += static_cast<double>(block[static_cast<size_t>(i * kWidth + c)]) / kRows;
+    for (int64_t i = 0; i < kRows; ++i) {
+      const auto at = static_cast<size_t>(i * kWidth + c);
+      EXPECT_NEAR(out[at], static_cast<double>(block[at]) - mean, 1e-9);
     }
   }
-  std::vector<float> spoilt = data.values;
-  spoilt[65] = std::numeric_limits<float>::infinity();
-  EXPECT(!cuda::centre_column(spoilt.data(), 7, 30, 5, true, out.data()));
-  EXPECT(cuda::centre_column(spoilt.data(), 7, 30, 6, true, out.data()));
+  block[65] = std::numeric_limits<float>::infinity();
+  EXPECT(!cuda::centre_column(block.data(), kRows, kWidth, 5, true, out.data()));
+  EXPECT(cuda::centre_column(block.data(), kRows, kWidth, 6, true, out.data()));
 }
 
 }  // namespace
