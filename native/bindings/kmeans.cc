@@ -183,13 +183,25 @@ Napi::Value doubles_or_null(Napi::Env env, const std::vector<double>& values) {
   return values.empty() ? env.Null() : Napi::Value(doubles_to_js(env, values));
 }
 
-Napi::Value result_to_js(Napi::Env env, const KmeansResult& result) {
+// A typed array over the values themselves, which are large: a copy would hold them twice.
+Napi::Value floats_in_place(Napi::Env env, std::vector<float> values) {
+  if (values.empty()) return Napi::Float32Array::New(env, 0);
+  auto owned = std::make_unique<std::vector<float>>(std::move(values));
+  const size_t count = owned->size();
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      env, owned->data(), count * sizeof(float),
+      [](Napi::Env, void*, std::vector<float>* finished) { delete finished; }, owned.get());
+  static_cast<void>(owned.release());
+  return Napi::Float32Array::New(env, count, buffer, 0);
+}
+
+Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
   const Napi::Object out = Napi::Object::New(env);
   const auto number = [&](const char* name, int64_t value) { out.Set(name, static_cast<double>(value)); };
   number("k", result.k);
   out.Set("labels", ints_to_js(env, result.labels));
   out.Set("counts", ints_to_js(env, {result.counts.begin(), result.counts.end()}));
-  out.Set("centroids", floats_to_js(env, result.centroids.data(), result.centroids.size()));
+  out.Set("centroids", floats_in_place(env, std::move(result.centroids)));
   out.Set("inertia", result.inertia);
   number("iterations", result.iterations);
   number("exchanged", result.exchanged);
