@@ -9,7 +9,7 @@
 namespace {
 
 // Raised with every change of the exports; src/engine/load.ts refuses another number.
-constexpr int kAbiVersion = 4;
+constexpr int kAbiVersion = 5;
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value entry(const Napi::CallbackInfo& info) {
@@ -48,6 +48,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("generate", entry<generate>);
   add("kmeans", entry<kmeans>);
   add("preprocessImages", entry<preprocess_images>);
+  add("machineRates", entry<machine_rates>);
   add("readArchive", entry<read_archive>);
   add("writeArchive", entry<write_archive>);
   add("readSafetensors", entry<read_safetensors>);

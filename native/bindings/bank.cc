@@ -1,4 +1,4 @@
-// Exports on adapter banks: rows in and out, averaging, K-means.
+// Exports on adapter banks: rows in and out, averaging.
 #include "lora/bank.h"
 
 #include <algorithm>
@@ -10,59 +10,11 @@
 #include "bindings/handles.h"
 #include "bindings/values.h"
 #include "kmeans/average.h"
-#include "kmeans/kmeans.h"
 
 namespace fltac::bindings {
 namespace {
 
 int64_t row_of(const Napi::Value& value) { return as_integer(value, "row"); }
-
-// Rows to cluster: of a bank, or of a copy of the caller's matrix: JavaScript can take an array's memory away
-// (by transferring it) while it holds the array.
-struct Matrix {
-  std::vector<const float*> rows;
-  int64_t columns;
-  std::optional<BankLease> bank;
-  std::shared_ptr<const std::vector<float>> values;
-};
-
-Matrix bank_matrix(const Napi::Value& bank_value, const Napi::Value& rows) {
-  Matrix matrix;
-  matrix.bank.emplace(bank_value, "data");
-  const AdapterBank& bank = **matrix.bank;
-  matrix.columns = bank.layout().size;
-  for (const int32_t row : copy_int32(rows, "rows")) matrix.rows.push_back(bank.row(row));
-  return matrix;
-}
-
-Matrix array_matrix(const Napi::Value& data, const Napi::Object& options) {
-  Napi::Float32Array array = as_float32(data, "data");
-  const int64_t rows = as_integer(options.Get("rows"), "rows");
-  const int64_t columns = as_integer(options.Get("columns"), "columns");
-  const auto length = static_cast<int64_t>(array.ElementLength());
-  if (rows < 1 || columns < 1 || length % rows != 0 || columns != length / rows) {
-    fail(ErrorCode::Shape, "data has ", length, " values, expected rows (", rows, ") x columns (", columns,
-         ")");
-  }
-  Matrix matrix;
-  matrix.columns = columns;
-  matrix.values = std::make_shared<const std::vector<float>>(array.Data(), array.Data() + length);
-  for (int64_t r = 0; r < rows; ++r) matrix.rows.push_back(matrix.values->data() + r * columns);
-  return matrix;
-}
-
-KmeansOptions read_kmeans_options(const Napi::Object& object) {
-  KmeansOptions options;
-  options.k = as_integer(object.Get("k"), "k");
-  options.n_init = integer_or(object, "nInit", options.n_init);
-  options.max_iter = integer_or(object, "maxIter", options.max_iter);
-  options.tol = number_or(object, "tol", options.tol);
-  options.exchange = boolean_or(object, "exchange", options.exchange);
-  const int64_t seed = integer_or(object, "seed", 0);
-  if (seed < 0) fail(ErrorCode::Usage, "seed must be 0 or more, found ", seed);
-  options.seed = static_cast<uint64_t>(seed);
-  return options;
-}
 
 struct Cluster {
   std::vector<const float*> rows;
@@ -152,32 +104,6 @@ Napi::Value average(const Napi::CallbackInfo& info) {
         return true;
       },
       [](Napi::Env env, bool&) -> Napi::Value { return env.Undefined(); });
-}
-
-// (bank or Float32Array, KmeansOptions & { rows, columns? } & hooks) => Promise<KmeansResult>
-Napi::Value kmeans(const Napi::CallbackInfo& info) {
-  const Napi::Object object = as_object(info[1], "options");
-  const Matrix matrix =
-      info[0].IsExternal() ? bank_matrix(info[0], object.Get("rows")) : array_matrix(info[0], object);
-  const KmeansOptions options = read_kmeans_options(object);
-  return run_async<KmeansResult>(
-      info.Env(), Hooks(info.Env(), object),
-      [matrix, options](const Control& control) {
-        KmeansOptions with_control = options;
-        with_control.cancelled = control.cancelled;
-        return fltac::kmeans(matrix.rows, matrix.columns, with_control);
-      },
-      [](Napi::Env env, KmeansResult& result) -> Napi::Value {
-        const Napi::Object out = Napi::Object::New(env);
-        out.Set("labels", ints_to_js(env, result.labels));
-        out.Set("centroids", floats_to_js(env, result.centroids.data(), result.centroids.size()));
-        out.Set("inertia", result.inertia);
-        out.Set("iterations", static_cast<double>(result.iterations));
-        out.Set("path", result.path);
-        out.Set("exchanged", static_cast<double>(result.exchanged));
-        out.Set("reseeded", static_cast<double>(result.reseeded));
-        return out;
-      });
 }
 
 }  // namespace fltac::bindings

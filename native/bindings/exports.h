@@ -32,7 +32,10 @@ Napi::Value get_row(const Napi::CallbackInfo& info);
 Napi::Value set_row(const Napi::CallbackInfo& info);
 Napi::Value copy_row(const Napi::CallbackInfo& info);
 Napi::Value average(const Napi::CallbackInfo& info);
+
+// kmeans.cc
 Napi::Value kmeans(const Napi::CallbackInfo& info);
+Napi::Value machine_rates(const Napi::CallbackInfo& info);
 
 // images.cc
 Napi::Value preprocess_images(const Napi::CallbackInfo& info);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/clones.h"
 #include "kmeans/gram.h"
+#include "kmeans/sums.h"
 
 namespace fltac {
 namespace {
@@ -11,10 +11,6 @@ namespace {
 // A move must lower inertia by this share of the points' squared norms: far above rounding, so that no two
 // moves can undo each other for ever, and far below any difference that matters.
 constexpr double kLeastGain = 1e-12;
-
-FLTAC_CLONES void add_scaled(const double* x, double scale, int64_t n, double* sum) {
-  for (int64_t i = 0; i < n; ++i) sum[i] += scale * x[i];
-}
 
 class Exchange {
  public:

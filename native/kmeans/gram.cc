@@ -6,27 +6,28 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "core/clones.h"
 #include "core/error.h"
-
-extern "C" void dgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k,
-                       const double* alpha, const double* a, const int* lda, const double* b, const int* ldb,
-                       const double* beta, double* c, const int* ldc);
+#include "kmeans/lanes.h"
+#include "kmeans/products.h"
 
 namespace fltac {
 namespace {
 
-constexpr int64_t kBlock = 512;  // columns of one product: 50 rows in double fill 200 kB, a level-2 cache
-constexpr int64_t kStrip = 64;   // columns gathered at once: their sums stay in level-1 cache
-constexpr int64_t kTile = 128;   // rows and columns of one product's result
+constexpr int64_t kStrip = 64;                   // columns gathered at once: their sums stay in level-1 cache
+constexpr int64_t kUnits = 32;                   // pieces of work, whatever the number of threads
+constexpr size_t kLaneBytes = size_t{64} << 20;  // for the lanes' sums
+constexpr int64_t kPackedBytes = int64_t{128} << 20;  // for the rows that threads hold centred
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
-// Writes rows[:, first, first + width) minus their column means to out [n, ld]; false if a mean is not finite
-// (float32 values cannot overflow a double sum, so then one of them is NaN or infinite).
-FLTAC_CLONES bool gather_centred(const float* const* rows, int64_t n, int64_t first, int64_t width,
-                                 double* out, int64_t ld) {
+// Writes columns [first, first + width) of rows [top, n) less their origin to out, rows kProductStride apart,
+// and zeros up to a multiple of 8 columns; false if a column holds NaN or infinity (float32 values cannot
+// overflow a double sum).
+FLTAC_CLONES bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int64_t width,
+                         bool centre, double* out) {
   double mean[kStrip] = {};
   for (int64_t i = 0; i < n; ++i) {
     const float* x = rows[i] + first;
@@ -34,136 +35,162 @@ FLTAC_CLONES bool gather_centred(const float* const* rows, int64_t n, int64_t fi
   }
   double check = 0;
   for (int64_t j = 0; j < width; ++j) {
-    mean[j] /= static_cast<double>(n);
     check += mean[j] * 0.0;
+    mean[j] = centre ? mean[j] / static_cast<double>(n) : 0.0;
   }
-  for (int64_t i = 0; i < n; ++i) {
+  const int64_t padded = (width + 7) / 8 * 8;
+  for (int64_t i = top; i < n; ++i) {
     const float* x = rows[i] + first;
-    double* y = out + i * ld;
+    double* y = out + i * kProductStride;
     for (int64_t j = 0; j < width; ++j) y[j] = static_cast<double>(x[j]) - mean[j];
+    for (int64_t j = width; j < padded; ++j) y[j] = 0;
   }
   return check == 0.0;
 }
 
-// The pass over the columns. A step takes `lanes` blocks of kBlock columns; lane l adds its blocks up in its
-// own partial Gram, tile by tile, so that products of few rows can run side by side.
+// The pass over the columns. Chunks of kProductColumns columns are dealt to lanes, each of which adds up a
+// Gram matrix of its own; where n is so large that few lanes fit in memory, a lane's rows are cut into bands.
+// A unit of work is one lane and one band: it reads, centres and multiplies by itself, so that the threads
+// never wait for each other.
 class GramPass {
  public:
-  GramPass(std::span<const float* const> rows, int64_t columns)
-      : rows_(rows),
-        n_(static_cast<int64_t>(rows.size())),
-        columns_(columns),
-        lanes_(std::clamp<int64_t>((int64_t{1} << 20) / (n_ * n_), 1, 16)),
-        tiles_((n_ + kTile - 1) / kTile),
-        block_(static_cast<size_t>(lanes_ * n_ * kBlock)),
-        partial_(static_cast<size_t>(lanes_ * n_ * n_)) {}
+  GramPass(const RowSet& set, ColumnRange range, Origin origin, const Cancelled& cancelled)
+      : set_(set), range_(range), centre_(origin == Origin::kMean), cancelled_(cancelled), n_(set.rows()) {
+    const int64_t chunks = (range.end - range.begin + kProductColumns - 1) / kProductColumns;
+    const int64_t fit = static_cast<int64_t>(kLaneBytes / sizeof(double)) / (n_ * n_);
+    lanes_ = std::clamp<int64_t>(std::min(fit, chunks), 1, kUnits);
+    cut_bands(std::min(kUnits / lanes_, std::max<int64_t>(1, n_ / 64)));
+    sums_.resize(static_cast<size_t>(lanes_ * n_ * n_));
+  }
 
-  int64_t step() const { return lanes_ * kBlock; }
+  std::vector<double> run() {
+    for (int64_t first = range_.begin; first < range_.end; first += set_.block_columns()) {
+      stop_if_cancelled(cancelled_);
+      const int64_t width = std::min(set_.block_columns(), range_.end - first);
+      add(set_.read(first, width), first, width);
+    }
+    return finish();
+  }
 
-  void add(int64_t first) {
-    gather(first);
-    multiply(first);
+ private:
+  // Bands of about equal area above the diagonal.
+  void cut_bands(int64_t count) {
+    bands_.push_back(0);
+    for (int64_t b = 1; b < count; ++b) {
+      const double left = 1.0 - std::sqrt(1.0 - static_cast<double>(b) / static_cast<double>(count));
+      const auto row = static_cast<int64_t>(left * static_cast<double>(n_)) / kRowStrip * kRowStrip;
+      if (row > bands_.back()) bands_.push_back(row);
+    }
+    bands_.push_back(n_);
+  }
+
+  void add(const ColumnBlock& block, int64_t first, int64_t width) {
+    const auto bands = static_cast<int64_t>(bands_.size()) - 1;
+    const int64_t values = padded_rows(n_) * kProductStride;
+    const int64_t tasks =
+        std::max<int64_t>(1, kPackedBytes / (values * static_cast<int64_t>(sizeof(double))));
+    std::atomic<int64_t> bad{kNone};
+    at::parallel_for(0, lanes_ * bands, (lanes_ * bands + tasks - 1) / tasks,
+                     [&](int64_t begin, int64_t end) {
+                       LineVector<double> packed(static_cast<size_t>(values));
+                       for (int64_t unit = begin; unit < end; ++unit) {
+                         add_unit(block, first, width, unit / bands, unit % bands, packed, bad);
+                       }
+                     });
+    if (bad != kNone) report_non_finite(block, first, bad);
+  }
+
+  void add_unit(const ColumnBlock& block, int64_t first, int64_t width, int64_t lane, int64_t band,
+                LineVector<double>& packed, std::atomic<int64_t>& bad) {
+    const int64_t top = bands_[static_cast<size_t>(band)], bottom = bands_[static_cast<size_t>(band) + 1];
+    double* sums = sums_.data() + lane * n_ * n_;
+    // Blocks begin at multiples of a chunk from the range's beginning, so a chunk's lane does not depend on
+    // them.
+    const int64_t before = (first - range_.begin) / kProductColumns;
+    const int64_t skipped = (lane - before % lanes_ + lanes_) % lanes_;
+    for (int64_t at = skipped * kProductColumns; at < width; at += lanes_ * kProductColumns) {
+      stop_if_cancelled(cancelled_);
+      const int64_t columns = std::min(kProductColumns, width - at);
+      for (int64_t strip = 0; strip < columns; strip += kStrip) {
+        const int64_t here = std::min(kStrip, columns - strip);
+        if (gather(block.rows.data(), n_, top, at + strip, here, centre_, packed.data() + strip)) continue;
+        int64_t seen = bad;
+        while (at + strip < seen && !bad.compare_exchange_weak(seen, at + strip)) {
+        }
+      }
+      add_products(packed.data(), {top, bottom}, packed.data(), {top, n_}, (columns + 7) / 8 * 8, true, sums,
+                   n_);
+    }
+  }
+
+  [[noreturn]] void report_non_finite(const ColumnBlock& block, int64_t first, int64_t at) const {
+    std::vector<float> values(block.rows.size());
+    const auto finite = [](float x) { return std::isfinite(x); };
+    do {
+      for (size_t i = 0; i < values.size(); ++i) values[i] = block.rows[i][at];
+      ++at;
+    } while (std::all_of(values.begin(), values.end(), finite));
+    fail_non_finite(set_, values, first + at - 1);
   }
 
   // Adds the lanes up into the whole symmetric matrix.
   std::vector<double> finish() {
     const size_t entries = static_cast<size_t>(n_ * n_);
     for (int64_t lane = 1; lane < lanes_; ++lane) {
-      const double* from = partial_.data() + static_cast<size_t>(lane) * entries;
-      for (size_t i = 0; i < entries; ++i) partial_[i] += from[i];
+      const double* from = sums_.data() + static_cast<size_t>(lane) * entries;
+      for (size_t i = 0; i < entries; ++i) sums_[i] += from[i];
     }
-    partial_.resize(entries);
+    sums_.resize(entries);
+    sums_.shrink_to_fit();
     for (int64_t i = 0; i < n_; ++i) {
-      for (int64_t j = i + 1; j < n_; ++j) {
-        partial_[static_cast<size_t>(i * n_ + j)] = partial_[static_cast<size_t>(j * n_ + i)];
+      for (int64_t j = 0; j < i; ++j) {
+        sums_[static_cast<size_t>(i * n_ + j)] = sums_[static_cast<size_t>(j * n_ + i)];
       }
     }
-    return std::move(partial_);
+    return std::move(sums_);
   }
 
- private:
-  void gather(int64_t first) {
-    const int64_t end = std::min(columns_, first + step());
-    std::atomic<int64_t> bad{kNone};
-    at::parallel_for(0, (end - first + kStrip - 1) / kStrip, 1, [&](int64_t begin_strip, int64_t end_strip) {
-      for (int64_t s = begin_strip; s < end_strip; ++s) {
-        const int64_t column = first + s * kStrip, lane = s * kStrip / kBlock;
-        double* out = block_.data() + lane * n_ * kBlock + s * kStrip % kBlock;
-        const bool finite =
-            gather_centred(rows_.data(), n_, column, std::min(kStrip, end - column), out, kBlock);
-        int64_t seen = bad.load();
-        while (!finite && column < seen && !bad.compare_exchange_weak(seen, column)) {
-        }
-      }
-    });
-    if (bad.load() != kNone) report_non_finite(bad.load());
-  }
-
-  [[noreturn]] void report_non_finite(int64_t first) const {
-    int64_t column = first;
-    const auto finite = [&](const float* x) { return std::isfinite(x[column]); };
-    while (std::all_of(rows_.begin(), rows_.end(), finite)) ++column;
-    fail_non_finite(rows_, column);
-  }
-
-  void multiply(int64_t first) {
-    const int64_t pairs = tiles_ * (tiles_ + 1) / 2;
-    const int64_t used = std::min(lanes_, (columns_ - first + kBlock - 1) / kBlock);
-    at::parallel_for(0, used * pairs, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t lane = unit / pairs;
-        int64_t low = unit % pairs, high = 0;
-        while (low > high) low -= ++high;
-        const int64_t width = std::min(kBlock, columns_ - first - lane * kBlock);
-        add_tile(lane, low * kTile, high * kTile, static_cast<int>(width));
-      }
-    });
-  }
-
-  // partial[a, b] += <row a, row b> for a in the tile at row_a <= row_b, b in the tile at row_b. BLAS is
-  // column-major: entry (a, b) lies at b * n + a, so every entry with a <= b is filled. (libtorch exports no
-  // dsyrk.)
-  void add_tile(int64_t lane, int64_t row_a, int64_t row_b, int width) {
-    const double* block = block_.data() + lane * n_ * kBlock;
-    double* out = partial_.data() + lane * n_ * n_ + row_b * n_ + row_a;
-    const int rows_a = static_cast<int>(std::min(kTile, n_ - row_a));
-    const int rows_b = static_cast<int>(std::min(kTile, n_ - row_b));
-    const int ld = static_cast<int>(kBlock), ldc = static_cast<int>(n_);
-    const double one = 1.0;
-    dgemm_("T", "N", &rows_a, &rows_b, &width, &one, block + row_a * kBlock, &ld, block + row_b * kBlock, &ld,
-           &one, out, &ldc);
-  }
-
-  std::span<const float* const> rows_;
-  int64_t n_, columns_, lanes_, tiles_;
-  std::vector<double> block_;    // [lanes, n, kBlock] centred values of the step
-  std::vector<double> partial_;  // [lanes, n, n]; valid where row <= column
+  const RowSet& set_;
+  ColumnRange range_;
+  bool centre_;
+  const Cancelled& cancelled_;
+  int64_t n_, lanes_ = 1;
+  std::vector<int64_t> bands_;  // first row of each band, then n
+  std::vector<double> sums_;    // [lanes, n, n]; valid where row <= column
 };
 
 }  // namespace
 
-void stop_if_cancelled(const std::function<bool()>& cancelled) {
+void stop_if_cancelled(const Cancelled& cancelled) {
   if (cancelled && cancelled()) fail(ErrorCode::Aborted, "K-means was stopped before it was done");
 }
 
-void fail_non_finite(std::span<const float* const> rows, int64_t column) {
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const float x = rows[i][column];
-    if (!std::isfinite(x)) {
-      fail(ErrorCode::NonFinite, "row ", i, " is ", x, " at column ", column, ": every value must be finite");
-    }
-  }
-  fail(ErrorCode::Internal, "column ", column, " was said to hold a value that is not finite, but does not");
+std::vector<double> gram_of_columns(const RowSet& rows, ColumnRange range, Origin origin,
+                                    const Cancelled& cancelled) {
+  return GramPass(rows, range, origin, cancelled).run();
 }
 
-std::vector<double> centred_gram(std::span<const float* const> rows, int64_t columns,
-                                 const std::function<bool()>& cancelled) {
-  GramPass pass(rows, columns);
-  for (int64_t first = 0; first < columns; first += pass.step()) {
-    stop_if_cancelled(cancelled);
-    pass.add(first);
+void centre_gram(std::vector<double>& gram, int64_t n) {
+  const auto count = static_cast<double>(n);
+  std::vector<double> mean(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; ++i) {
+    mean[static_cast<size_t>(i)] =
+        std::accumulate(gram.begin() + i * n, gram.begin() + (i + 1) * n, 0.0) / count;
   }
-  return pass.finish();
+  const double all = std::accumulate(mean.begin(), mean.end(), 0.0) / count;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      // The two means are added first, so that the result is symmetric to the last bit.
+      gram[static_cast<size_t>(i * n + j)] +=
+          all - (mean[static_cast<size_t>(i)] + mean[static_cast<size_t>(j)]);
+    }
+  }
+}
+
+double trace(const std::vector<double>& gram, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += gram[static_cast<size_t>(i * (n + 1))];
+  return sum;
 }
 
 }  // namespace fltac

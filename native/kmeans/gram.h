@@ -1,32 +1,47 @@
-// The Gram matrix of few, long rows, in one pass over them.
+// Gram matrices of few, long rows, in one pass over them.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <vector>
+
+#include "kmeans/rows.h"
 
 namespace fltac {
 
+using Cancelled = std::function<bool()>;
+
 // Throws ErrorCode::Aborted if `cancelled` is set and says so.
-void stop_if_cancelled(const std::function<bool()>& cancelled);
+void stop_if_cancelled(const Cancelled& cancelled);
 
-// Throws ErrorCode::NonFinite naming the first row that is NaN or infinite in `column`.
-[[noreturn]] void fail_non_finite(std::span<const float* const> rows, int64_t column);
+struct ColumnRange {
+  int64_t begin;
+  int64_t end;
+};
 
-// G[i, j] = <x_i - m, x_j - m> with m the mean of the rows: [n, n], symmetric, in double. Its trace is the
-// sum of squared deviations of all values from their columns' means.
+// Where the inner products are taken from: from each column's mean over the rows, or from zero.
+enum class Origin { kMean, kZero };
+
+// G[i, j] = <x_i - m, x_j - m> over a range of columns, with m the rows' mean or 0: [n, n], symmetric, in
+// double. With the mean, its trace is the sum of squared deviations of all values from their columns' means.
 //
 // Accuracy. Distances come from differences of entries of G, so G must be small where the data are close
 // together: hence the shift by m, which no distance sees. x - m is formed in double from float32 values, and
-// the rounding of m itself shifts all rows alike. Blocks of columns are summed by BLAS and added up over d /
-// block steps, so |error of G_ij| <= (block + d / block) eps |x_i - m| |x_j - m| with eps = 1.1e-16, and a
-// squared distance is off by at most four times that with the longest |x - m|: below 1e-11 of the largest
-// squared spread for d up to 10^8 (in practice about 1e-15, errors being random), however large a common
-// offset the rows carry.
+// the rounding of m itself shifts all rows alike. 512 columns are summed in 2 to 8 interleaved sums, the sums
+// of blocks one after another in up to 64 lanes, so |error of G_ij| <= (512 + d / 512) eps |x_i - m| |x_j -
+// m| with eps = 1.1e-16, and a squared distance is off by at most four times that with the longest |x - m|:
+// below 1e-10 of the largest squared spread for d up to 10^8 (in practice about 1e-15, errors being random),
+// however large a common offset the rows carry. From zero the same holds with |x_i| |x_j|.
 //
-// The sum's order depends on n and columns alone, not on the number of threads.
-std::vector<double> centred_gram(std::span<const float* const> rows, int64_t columns,
-                                 const std::function<bool()>& cancelled);
+// The order of summation depends on n and the range alone, not on threads or on where the rows lie. Errors:
+// NonFinite (naming row, column and tensor), Io, Aborted.
+std::vector<double> gram_of_columns(const RowSet& rows, ColumnRange range, Origin origin,
+                                    const Cancelled& cancelled);
+
+// Moves the origin of a Gram matrix to the points' mean: G_ij - mean_i - mean_j + mean.
+void centre_gram(std::vector<double>& gram, int64_t n);
+
+// Sum of the diagonal.
+double trace(const std::vector<double>& gram, int64_t n);
 
 }  // namespace fltac

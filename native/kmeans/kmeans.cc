@@ -1,47 +1,46 @@
 #include "kmeans/kmeans.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
+#include <deque>
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
-#include "core/philox.h"
 #include "kmeans/average.h"
+#include "kmeans/cuda/cuda.h"
+#include "kmeans/fused.h"
 #include "kmeans/gram.h"
-#include "kmeans/lloyd.h"
+#include "kmeans/gram_search.h"
+#include "kmeans/labels.h"
 
 namespace fltac {
 namespace {
 
 constexpr int64_t kMaxGramRows = 16384;  // an n x n matrix of doubles of 2 GiB
 
+// Up to this many rows the n x n matrix is nothing; up to the next, it costs less than the rows themselves
+// where they are at least as long as they are many.
+constexpr int64_t kFewRows = 512;
+constexpr int64_t kFewLongRows = 4096;
+
+constexpr int64_t kMaxClusters = 1'000'000;
 constexpr int64_t kMaxStarts = 1'000'000;  // their results are held until all are done
 
-// Rows are compared value by value only where the Gram matrix says that they are as good as equal. Its error
-// is far below this share of the squared norms (see centred_gram).
-constexpr double kEqualShare = 1e-9;
+// Multiplications in double below which rows in main memory are not worth sending to a GPU.
+constexpr double kWorthSending = 2e10;
 
-// Starts whose inertia differs by less than this share of the total count as equal; the first of them is
-// kept.
-constexpr double kInertiaShare = 1e-12;
-
-struct DistinctRows {
-  std::vector<int32_t> group;  // [n] number of the distinct row that each row equals, by first appearance
-  std::vector<int64_t> first;  // first row of each group
-  std::vector<double> multiplicity;  // rows in each group
-};
-
-void check(std::span<const float* const> rows, int64_t columns, const KmeansOptions& options) {
+void check(const RowSet& rows, const KmeansOptions& options) {
   const auto at_least_one = [](const char* name, int64_t value) {
     if (value < 1) fail(ErrorCode::Usage, "K-means needs ", name, " of 1 or more, found ", value);
   };
-  at_least_one("k", options.k);
+  if (!options.auto_k) at_least_one("k", options.k);
   at_least_one("n_init", options.n_init);
   at_least_one("max_iter", options.max_iter);
-  at_least_one("a number of rows", static_cast<int64_t>(rows.size()));
-  at_least_one("a number of columns", columns);
+  at_least_one("a number of rows", rows.rows());
+  at_least_one("a number of columns", rows.columns());
+  if (options.auto_k && options.most_k < 2)
+    fail(ErrorCode::Usage, "K-means needs a most_k of 2 or more to choose k, found ", options.most_k);
   if (!std::isfinite(options.tol) || options.tol < 0) {
     fail(ErrorCode::Usage, "K-means needs a tol that is finite and not negative, found ", options.tol);
   }
@@ -49,123 +48,154 @@ void check(std::span<const float* const> rows, int64_t columns, const KmeansOpti
     if (value > limit)
       fail(ErrorCode::Usage, "K-means takes ", name, " of at most ", limit, ", found ", value);
   };
-  at_most("k", options.k, kMaxGramRows);
+  at_most("k", options.k, kMaxClusters);
   at_most("n_init", options.n_init, kMaxStarts);
-  if (static_cast<int64_t>(rows.size()) > kMaxGramRows) {
-    fail(ErrorCode::Unsupported, "K-means in Gram space takes at most ", kMaxGramRows, " rows, found ",
-         rows.size(), ": pass fewer rows");
-  }
 }
 
-DistinctRows find_distinct(std::span<const float* const> rows, int64_t columns,
-                           const std::vector<double>& gram) {
-  const size_t n = rows.size();
-  DistinctRows distinct;
-  distinct.group.resize(n);
-  const auto equal = [&](size_t i, size_t j) {
-    const double norms = gram[i * n + i] + gram[j * n + j];
-    return norms - 2.0 * gram[i * n + j] <= kEqualShare * norms &&
-           std::equal(rows[i], rows[i] + columns, rows[j]);
-  };
-  for (size_t i = 0; i < n; ++i) {
-    size_t g = 0;
-    while (g < distinct.first.size() && !equal(i, static_cast<size_t>(distinct.first[g]))) ++g;
-    if (g == distinct.first.size()) {
-      distinct.first.push_back(static_cast<int64_t>(i));
-      distinct.multiplicity.push_back(0);
+// What only the gram path can do and the options ask for; null for nothing.
+const char* gram_only(const KmeansOptions& options) {
+  if (options.path == KmeansPath::kGram) return "the path \"gram\"";
+  if (options.auto_k) return "choosing k";
+  if (options.space.kind == SpaceOptions::Kind::kDeltaW) return "the space \"delta_w\"";
+  if (options.space.standardize) return "standardize";
+  return options.space.cosine ? "cosine" : nullptr;
+}
+
+KmeansPath choose_path(const RowSet& rows, const KmeansOptions& options) {
+  const char* reason = gram_only(options);
+  if (reason != nullptr) {
+    if (options.path == KmeansPath::kFused)
+      fail(ErrorCode::Unsupported, reason, " needs the path \"gram\", but \"fused\" was asked for");
+    if (rows.rows() > kMaxGramRows) {
+      fail(ErrorCode::Unsupported, reason, " needs a Gram matrix, which is formed for at most ", kMaxGramRows,
+           " rows, found ", rows.rows(), ": pass fewer rows");
     }
-    distinct.group[i] = static_cast<int32_t>(g);
-    distinct.multiplicity[g] += 1;
+    return KmeansPath::kGram;
   }
-  return distinct;
+  if (options.path == KmeansPath::kFused) return KmeansPath::kFused;
+  const int64_t n = rows.rows();
+  return n <= kFewRows || (n <= kFewLongRows && rows.columns() >= n) ? KmeansPath::kGram : KmeansPath::kFused;
 }
 
-GramPoints points_of(const DistinctRows& distinct, std::vector<double> gram) {
-  GramPoints points;
-  points.n = static_cast<int64_t>(distinct.first.size());
-  points.weight = distinct.multiplicity;
-  if (distinct.first.size() == distinct.group.size()) {
-    points.gram = std::move(gram);
-    return points;
+KmeansDevice choose_device(const RowSet& rows, const KmeansOptions& options, KmeansPath path) {
+  if (options.device == KmeansDevice::kCpu) return KmeansDevice::kCpu;
+  const bool delta_w = options.space.kind == SpaceOptions::Kind::kDeltaW;
+  if (options.device == KmeansDevice::kCuda) {
+    if (delta_w)
+      fail(ErrorCode::Unsupported, "the space \"delta_w\" is computed on the CPU only: leave device out");
+    cuda::require_device();
+    return KmeansDevice::kCuda;
   }
-  const auto n = static_cast<int64_t>(distinct.group.size());
-  for (const int64_t i : distinct.first) {
-    for (const int64_t j : distinct.first) points.gram.push_back(gram[static_cast<size_t>(i * n + j)]);
-  }
-  return points;
+  const auto n = static_cast<double>(rows.rows()), d = static_cast<double>(rows.columns());
+  const double work = path == KmeansPath::kGram
+                          ? n * n * d / 2
+                          : n * d * static_cast<double>(options.k * options.n_init * 10);
+  const bool worth_it = work >= kWorthSending && !delta_w && cuda::device_present();
+  return worth_it ? KmeansDevice::kCuda : KmeansDevice::kCpu;
 }
 
-// Runs all starts, side by side, and keeps the best.
-LloydResult best_start(const GramPoints& points, const KmeansOptions& options, const LloydOptions& lloyd,
-                       double total) {
-  std::vector<LloydResult> results(static_cast<size_t>(options.n_init));
-  at::parallel_for(0, options.n_init, 1, [&](int64_t begin, int64_t end) {
-    std::vector<double> draws(static_cast<size_t>(draws_for(options.k)));
-    for (int64_t start = begin; start < end; ++start) {
-      philox_doubles(options.seed, static_cast<uint32_t>(start), static_cast<int64_t>(draws.size()),
-                     draws.data());
-      results[static_cast<size_t>(start)] = run_start(points, lloyd, draws);
-    }
-  });
-  size_t best = 0;
-  for (size_t s = 1; s < results.size(); ++s) {
-    if (results[s].inertia < results[best].inertia - kInertiaShare * total) best = s;
-  }
-  return std::move(results[best]);
-}
-
-// Renumbers labels by first appearance, so that one clustering has one spelling.
-void number_by_appearance(std::vector<int32_t>& labels, int64_t k) {
-  std::vector<int32_t> name(static_cast<size_t>(k), -1);
-  int32_t next = 0;
-  for (int32_t& label : labels) {
-    int32_t& given = name[static_cast<size_t>(label)];
-    if (given < 0) given = next++;
-    label = given;
-  }
-}
-
-// Counts, centroids and inertia of `labels`, from the rows themselves.
-void finish(std::span<const float* const> rows, int64_t columns, int64_t k, KmeansResult& result) {
-  result.counts.assign(static_cast<size_t>(k), 0);
-  for (const int32_t label : result.labels) ++result.counts[static_cast<size_t>(label)];
+// Centroids and exact inertia, in one more pass over the rows.
+void form_centroids(const RowSet& rows, const KmeansOptions& options, KmeansResult& result) {
+  const int64_t k = result.k, columns = rows.columns();
   result.centroids.resize(static_cast<size_t>(k * columns));
-  result.inertia = cluster_means(rows, columns, result.labels, k, result.centroids.data());
+  const double inertia = cluster_means(rows, result.labels, k, result.centroids.data());
+  if (options.space.plain()) result.inertia = inertia;
+}
+
+// Clusters without rows repeat the centroids of those that have some.
+void repeat_centroids(int64_t columns, KmeansResult& result) {
   const auto used =
-      std::count_if(result.counts.begin(), result.counts.end(), [](int64_t c) { return c > 0; });
-  for (int64_t c = used; c < k; ++c) {
+      std::count_if(result.counts.begin(), result.counts.end(), [](int64_t count) { return count > 0; });
+  for (int64_t c = used; c < result.k; ++c) {
     std::copy_n(result.centroids.begin() + c % used * columns, columns,
                 result.centroids.begin() + c * columns);
   }
 }
 
+// Fills in what does not lie in memory.
+class Resident {
+ public:
+  explicit Resident(const RowSet& rows) : set_(&rows) {
+    if (rows.in_memory()) return;
+    values_.resize(static_cast<size_t>(rows.rows() * rows.columns()));
+    for (int64_t first = 0; first < rows.columns(); first += rows.block_columns()) {
+      const int64_t width = std::min(rows.block_columns(), rows.columns() - first);
+      const ColumnBlock block = rows.read(first, width);
+      for (size_t i = 0; i < block.rows.size(); ++i) {
+        std::copy_n(block.rows[i], width, values_.begin() + static_cast<int64_t>(i) * rows.columns() + first);
+      }
+    }
+    copy_.emplace(rows.columns());
+    for (int64_t i = 0; i < rows.rows(); ++i) copy_->add_row(values_.data() + i * rows.columns());
+    if (!rows.tensors().empty()) copy_->set_tensors(rows.tensors());
+    set_ = &*copy_;
+  }
+
+  const RowSet& rows() const { return *set_; }
+
+ private:
+  const RowSet* set_;
+  std::vector<float> values_;
+  std::optional<RowSet> copy_;
+};
+
+void run_gram(const RowSet& rows, const KmeansOptions& options, bool on_gpu, KmeansResult& result) {
+  const ColumnGram column_gram = on_gpu ? cuda::gram_of_columns : gram_of_columns;
+  search_in_gram(rows, feature_gram(rows, options.space, column_gram, options.cancelled), options, result);
+  stop_if_cancelled(options.cancelled);
+  result.counts = count_labels(result.labels, result.k);
+  if (options.centroids) form_centroids(rows, options, result);
+  result.bytes_read = rows.bytes_read();
+}
+
+void run_fused_path(std::span<const RowSet* const> problems, const KmeansOptions& options, bool on_gpu,
+                    std::span<KmeansResult> results) {
+  std::deque<Resident> resident;
+  std::vector<const RowSet*> sets;
+  for (const RowSet* problem : problems) sets.push_back(&resident.emplace_back(*problem).rows());
+  search_fused(sets, options, on_gpu ? cuda::run_fused : run_fused, results);
+  for (size_t i = 0; i < sets.size(); ++i) {
+    results[i].bytes_read += sets[i]->bytes_read();
+    if (sets[i] != problems[i]) results[i].bytes_read += problems[i]->bytes_read();
+  }
+}
+
 }  // namespace
 
-KmeansResult kmeans(std::span<const float* const> rows, int64_t columns, const KmeansOptions& options) {
-  check(rows, columns, options);
-  std::vector<double> gram = centred_gram(rows, columns, options.cancelled);
-  const auto n = static_cast<int64_t>(rows.size());
-  double total = 0;
-  for (int64_t i = 0; i < n; ++i) total += gram[static_cast<size_t>(i * (n + 1))];
-
-  KmeansResult result;
-  result.path = "gram";
-  const DistinctRows distinct = find_distinct(rows, columns, gram);
-  result.labels = distinct.group;
-  if (static_cast<int64_t>(distinct.first.size()) > options.k) {
-    const double mean_variance = total / (static_cast<double>(n) * static_cast<double>(columns));
-    const LloydOptions lloyd{options.k, options.max_iter, options.tol * mean_variance, options.exchange,
-                             options.cancelled};
-    const LloydResult best = best_start(points_of(distinct, std::move(gram)), options, lloyd, total);
-    for (int32_t& label : result.labels) label = best.labels[static_cast<size_t>(label)];
-    number_by_appearance(result.labels, options.k);
-    result.iterations = best.iterations;
-    result.reseeded = best.reseeded;
-    result.exchanged = best.exchanged;
+std::vector<KmeansResult> kmeans_batch(std::span<const RowSet* const> problems,
+                                       const KmeansOptions& options) {
+  if (problems.empty()) return {};
+  const RowSet& first = *problems.front();
+  for (const RowSet* problem : problems) {
+    check(*problem, options);
+    if (problem->rows() != first.rows() || problem->columns() != first.columns()) {
+      fail(ErrorCode::Shape, "the problems of a batch must have one shape, found ", first.rows(), " x ",
+           first.columns(), " and ", problem->rows(), " x ", problem->columns());
+    }
   }
-  stop_if_cancelled(options.cancelled);
-  finish(rows, columns, options.k, result);
-  return result;
+  const KmeansPath path = choose_path(first, options);
+  const bool on_gpu = choose_device(first, options, path) == KmeansDevice::kCuda;
+  std::vector<KmeansResult> results(problems.size());
+  if (path == KmeansPath::kFused) {
+    run_fused_path(problems, options, on_gpu, results);
+  } else {
+    for (size_t i = 0; i < results.size(); ++i) run_gram(*problems[i], options, on_gpu, results[i]);
+  }
+  for (KmeansResult& result : results) {
+    result.path = path == KmeansPath::kGram ? "gram" : "fused";
+    result.device = on_gpu ? "cuda" : "cpu";
+    if (options.centroids) repeat_centroids(first.columns(), result);
+  }
+  return results;
+}
+
+KmeansResult kmeans(const RowSet& rows, const KmeansOptions& options) {
+  const RowSet* const problem = &rows;
+  return std::move(kmeans_batch({&problem, 1}, options).front());
+}
+
+KmeansResult kmeans(std::span<const float* const> rows, int64_t columns, const KmeansOptions& options) {
+  return kmeans(RowSet(rows, columns), options);
 }
 
 }  // namespace fltac

@@ -8,23 +8,12 @@
 #include "core/clones.h"
 #include "kmeans/exchange.h"
 #include "kmeans/gram.h"
+#include "kmeans/sums.h"
 
 namespace fltac {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// Centroids as the points see them.
-struct Centroids {
-  Centroids(int64_t k, int64_t n) : dot(static_cast<size_t>(k * n)), norm2(static_cast<size_t>(k)) {}
-
-  std::vector<double> dot;    // [k, n] <x_i, c>
-  std::vector<double> norm2;  // [k] <c, c>
-};
-
-FLTAC_CLONES void add_scaled(const double* x, double scale, int64_t n, double* sum) {
-  for (int64_t i = 0; i < n; ++i) sum[i] += scale * x[i];
-}
 
 // Where the centroid with inner products `dot` is nearer than `least` says, writes its distance and label
 // there.
@@ -37,6 +26,16 @@ FLTAC_CLONES void keep_nearest(const double* diagonal, const double* dot, double
   }
 }
 
+// out[c] += <centroid c, mean of the points labelled c>; `sums` are the clusters' weights.
+void add_projections(const GramPoints& points, const GramCentroids& centroids,
+                     std::span<const int32_t> labels, const std::vector<double>& sums,
+                     std::vector<double>& out) {
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto c = static_cast<size_t>(labels[i]);
+    out[c] += points.weight[i] / sums[c] * centroids.dot[c * labels.size() + i];
+  }
+}
+
 class Lloyd {
  public:
   Lloyd(const GramPoints& points, const LloydOptions& options)
@@ -46,7 +45,7 @@ class Lloyd {
   }
 
   LloydResult run(std::span<const double> draws) {
-    Centroids centroids = at_points(choose_seeds(points_, k_, draws));
+    GramCentroids centroids = at_points(choose_seeds(points_, k_, draws));
     LloydResult result;
     result.labels.assign(static_cast<size_t>(n_), -1);
     std::vector<int32_t> labels(static_cast<size_t>(n_));
@@ -58,7 +57,7 @@ class Lloyd {
       assign(centroids, labels, distance);
       std::vector<int32_t> members = labels;
       result.reseeded += fill_empty(members, distance);
-      Centroids moved = means(members);
+      GramCentroids moved = means_in_gram(points_, k_, members);
       const double shift = squared_moves(centroids, moved, members);
       centroids = std::move(moved);
       repeated = labels == result.labels;
@@ -77,8 +76,8 @@ class Lloyd {
  private:
   const double* row(int64_t i) const { return points_.gram.data() + i * n_; }
 
-  Centroids at_points(const std::vector<int64_t>& seeds) const {
-    Centroids centroids(k_, n_);
+  GramCentroids at_points(const std::vector<int64_t>& seeds) const {
+    GramCentroids centroids(k_, n_);
     for (size_t c = 0; c < seeds.size(); ++c) {
       std::copy_n(row(seeds[c]), n_, centroids.dot.begin() + static_cast<int64_t>(c) * n_);
       centroids.norm2[c] = diagonal_[static_cast<size_t>(seeds[c])];
@@ -87,7 +86,8 @@ class Lloyd {
   }
 
   // Nearest centroid of each point (the first of equals) and the squared distance to it, at least 0.
-  void assign(const Centroids& centroids, std::vector<int32_t>& labels, std::vector<double>& distance) const {
+  void assign(const GramCentroids& centroids, std::vector<int32_t>& labels,
+              std::vector<double>& distance) const {
     std::fill(distance.begin(), distance.end(), kInfinity);
     std::fill(labels.begin(), labels.end(), 0);
     for (int64_t c = 0; c < k_; ++c) {
@@ -122,40 +122,11 @@ class Lloyd {
     return static_cast<int64_t>(filled);
   }
 
-  std::vector<double> cluster_weights(const std::vector<int32_t>& labels) const {
-    std::vector<double> sums(static_cast<size_t>(k_));
-    for (size_t i = 0; i < labels.size(); ++i) sums[static_cast<size_t>(labels[i])] += points_.weight[i];
-    return sums;
-  }
-
-  // Weighted means of the clusters; none is empty.
-  Centroids means(const std::vector<int32_t>& labels) const {
-    Centroids centroids(k_, n_);
-    const std::vector<double> sums = cluster_weights(labels);
-    for (int64_t i = 0; i < n_; ++i) {
-      const auto at = static_cast<size_t>(i);
-      const int32_t c = labels[at];
-      add_scaled(row(i), points_.weight[at] / sums[static_cast<size_t>(c)], n_,
-                 centroids.dot.data() + c * n_);
-    }
-    add_projections(centroids, labels, sums, centroids.norm2);
-    return centroids;
-  }
-
-  // out[c] += <centroid c, mean of the points labelled c>.
-  void add_projections(const Centroids& centroids, const std::vector<int32_t>& labels,
-                       const std::vector<double>& sums, std::vector<double>& out) const {
-    for (size_t i = 0; i < labels.size(); ++i) {
-      const auto c = static_cast<size_t>(labels[i]);
-      out[c] += points_.weight[i] / sums[c] * centroids.dot[c * static_cast<size_t>(n_) + i];
-    }
-  }
-
   // Sum over clusters of |moved - before|^2, where `moved` are the means of `labels`.
-  double squared_moves(const Centroids& before, const Centroids& moved,
+  double squared_moves(const GramCentroids& before, const GramCentroids& moved,
                        const std::vector<int32_t>& labels) const {
     std::vector<double> product(static_cast<size_t>(k_));
-    add_projections(before, labels, cluster_weights(labels), product);
+    add_projections(points_, before, labels, cluster_weights(points_, k_, labels), product);
     double sum = 0;
     for (size_t c = 0; c < product.size(); ++c) {
       sum += std::max(0.0, moved.norm2[c] + before.norm2[c] - 2.0 * product[c]);
@@ -164,7 +135,7 @@ class Lloyd {
   }
 
   double inertia(const std::vector<int32_t>& labels) const {
-    const Centroids centroids = means(labels);
+    const GramCentroids centroids = means_in_gram(points_, k_, labels);
     double sum = 0;
     for (size_t i = 0; i < labels.size(); ++i) {
       const auto c = static_cast<size_t>(labels[i]);
@@ -181,21 +152,42 @@ class Lloyd {
   std::vector<double> diagonal_;  // [n] <x_i, x_i>
 };
 
-// Index of the first point at which the running sum of `mass` reaches `target`.
-int64_t point_at(const std::vector<double>& mass, double target) {
-  double sum = 0;
-  for (size_t i = 0; i < mass.size(); ++i) {
-    sum += mass[i];
-    if (sum >= target && mass[i] > 0) return static_cast<int64_t>(i);
-  }
-  return static_cast<int64_t>(mass.size()) - 1;
+}  // namespace
+
+std::vector<double> cluster_weights(const GramPoints& points, int64_t k, std::span<const int32_t> labels) {
+  std::vector<double> sums(static_cast<size_t>(k));
+  for (size_t i = 0; i < labels.size(); ++i) sums[static_cast<size_t>(labels[i])] += points.weight[i];
+  return sums;
 }
 
-}  // namespace
+GramCentroids means_in_gram(const GramPoints& points, int64_t k, std::span<const int32_t> labels) {
+  GramCentroids centroids(k, points.n);
+  const std::vector<double> sums = cluster_weights(points, k, labels);
+  for (int64_t i = 0; i < points.n; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const int32_t c = labels[at];
+    add_scaled(points.gram.data() + i * points.n, points.weight[at] / sums[static_cast<size_t>(c)], points.n,
+               centroids.dot.data() + c * points.n);
+  }
+  add_projections(points, centroids, labels, sums, centroids.norm2);
+  return centroids;
+}
 
 int64_t candidates_for(int64_t k) { return 2 + static_cast<int64_t>(std::log(static_cast<double>(k))); }
 
 int64_t draws_for(int64_t k) { return 1 + (k - 1) * candidates_for(k); }
+
+int64_t point_at(const std::vector<double>& mass, double target) {
+  double sum = 0;
+  size_t last = 0;
+  for (size_t i = 0; i < mass.size(); ++i) {
+    sum += mass[i];
+    if (!(mass[i] > 0)) continue;
+    last = i;
+    if (sum >= target) break;
+  }
+  return static_cast<int64_t>(last);
+}
 
 std::vector<int64_t> choose_seeds(const GramPoints& points, int64_t k, std::span<const double> draws) {
   const auto n = static_cast<size_t>(points.n);

@@ -17,6 +17,20 @@ struct GramPoints {
   std::vector<double> weight;  // [n] how often each point counts
 };
 
+// Centroids as the points see them.
+struct GramCentroids {
+  GramCentroids(int64_t k, int64_t n) : dot(static_cast<size_t>(k * n)), norm2(static_cast<size_t>(k)) {}
+
+  std::vector<double> dot;    // [k, n] <x_i, c>
+  std::vector<double> norm2;  // [k] <c, c>
+};
+
+// Weighted means of the clusters of `labels` [n] (0..k-1); all zeros for a cluster without points.
+GramCentroids means_in_gram(const GramPoints& points, int64_t k, std::span<const int32_t> labels);
+
+// Total weight of each cluster: [k].
+std::vector<double> cluster_weights(const GramPoints& points, int64_t k, std::span<const int32_t> labels);
+
 struct LloydOptions {
   int64_t k = 0;  // less than n
   int64_t max_iter = 0;
@@ -38,6 +52,9 @@ int64_t candidates_for(int64_t k);
 
 // Uniform values in (0, 1) that one start consumes.
 int64_t draws_for(int64_t k);
+
+// Index of the first point at which the running sum of `mass` reaches `target`, of those whose mass is not 0.
+int64_t point_at(const std::vector<double>& mass, double target);
 
 // Greedy k-means++ (Arthur and Vassilvitskii, 2007; the greedy form as scikit-learn has it): k point indices.
 // `draws` holds draws_for(k) values.

@@ -61,12 +61,17 @@ export function oneOf<const W extends string>(words: readonly W[], planned: read
 
 /** A whole number or the word auto. */
 export function integerOrAuto(range: Range): Kind<number | 'auto'> {
+  return integerOr(['auto'], range);
+}
+
+/** A whole number or one of some words. */
+export function integerOr<const W extends string>(words: readonly W[], range: Range): Kind<number | W> {
   return {
-    type: z.union([bounded(z.int(), range), z.literal('auto')]),
-    expected: `an integer${rangeText(range)}, or auto`,
-    placeholder: 'integer|auto',
+    type: z.union([bounded(z.int(), range), z.enum(words)]),
+    expected: `an integer${rangeText(range)}, or ${words.join(' or ')}`,
+    placeholder: ['integer', ...words].join('|'),
     reading: 'yaml',
-    words: ['auto'],
+    words,
   };
 }
 

@@ -22,10 +22,20 @@ export const RULES: readonly Rule[] = [
   { keys: ['device_map', 'model_name'], check: checkDeviceMap },
 ];
 
+const KMEANS_KEYS = [
+  'kmeans_k',
+  'kmeans_space',
+  'kmeans_metric',
+  'kmeans_standardize',
+  'kmeans_n_init',
+  'kmeans_max_iter',
+  'kmeans_tol',
+] as const satisfies readonly ConfigKey[];
+
 /** Settings without effect are warned of, where the user gave them and not the default. */
 export const WITHOUT_EFFECT: readonly Rule[] = [
   { keys: ['fedit_steps'], check: (config) => onlyWith(config, ['fedit'], { baseline: false }) },
-  ...(['kmeans_n_init', 'kmeans_max_iter', 'kmeans_tol'] as const).map((key) => ({
+  ...KMEANS_KEYS.map((key) => ({
     keys: [key],
     check: (config: RunConfig) => onlyWith(config, ['fltac'], { baseline: true }),
   })),

@@ -8,6 +8,7 @@ import { DEVICE_NAME } from '../engine/placement.js';
 import {
   boolean,
   integer,
+  integerOr,
   integerOrAuto,
   matching,
   names,
@@ -277,6 +278,41 @@ export const KEYS = {
     kind: oneOf(['samples', 'uniform']),
     default: 'samples',
     meaning: 'weights of the averages: by number of samples, or all equal',
+  }),
+  kmeans_k: row({
+    ...KEY,
+    group: 'server',
+    kind: integerOr(['tasks', 'auto'], { min: 1, max: 100_000 }),
+    default: 'tasks',
+    meaning:
+      'clusters of K-means: tasks takes the number of tasks, auto the number from 2 to 20 whose clusters are told apart ' +
+      'best (mean silhouette)',
+    alsoCalled: ['k', 'n_clusters', 'clusters', 'num_clusters'],
+  }),
+  kmeans_space: row({
+    ...KEY,
+    group: 'server',
+    kind: oneOf(['parameters', 'delta_w']),
+    default: 'parameters',
+    meaning:
+      'where adapters are compared: parameters takes their values as they are, delta_w the weight changes B A that they ' +
+      'stand for',
+    alsoCalled: ['cluster_space', 'feature_space'],
+  }),
+  kmeans_metric: row({
+    ...KEY,
+    group: 'server',
+    kind: oneOf(['euclidean', 'cosine']),
+    default: 'euclidean',
+    meaning: 'how adapters are compared: cosine by their directions alone',
+  }),
+  kmeans_standardize: row({
+    ...KEY,
+    group: 'server',
+    kind: boolean(),
+    default: false,
+    meaning: "whether each tensor of the adapters is divided by its values' standard deviation before K-means",
+    alsoCalled: ['standardize'],
   }),
   kmeans_n_init: row({
     ...KEY,

@@ -17,8 +17,6 @@ import type {
   GenerateJob,
   GenerateOptions,
   GenerateResult,
-  KmeansOptions,
-  KmeansResult,
   LoadOptions,
   PackedImages,
   TrainJob,
@@ -26,7 +24,8 @@ import type {
   TrainResult,
 } from './types.js';
 
-export type { BuildInfo } from './native.js';
+export { kmeans, kmeansBatch, machineRates } from './kmeans.js';
+export type { BuildInfo, MachineRates } from './native.js';
 export { deviceRuns, placementText, type DeviceMap, type DeviceRun } from './placement.js';
 export type * from './types.js';
 
@@ -226,25 +225,6 @@ export async function generate(
     signal,
     onProgress,
   });
-}
-
-/**
- * Exact K-means (k-means++ starts and Lloyd iterations with scikit-learn's meaning of its options, then exchanges of
- * single rows) over the rows of a bank, read in place, or of a row-major [rows, columns] matrix, which is copied.
- *
- * For a bank, `rows` lists the bank rows to cluster (default: all); for a matrix, `rows` and `columns` are its sizes.
- * @throws USAGE for bad options, SHAPE for a matrix of another size, NON_FINITE naming the row and column
- */
-export async function kmeans(
-  data: AdapterBank | Float32Array,
-  options: KmeansOptions & { rows?: Int32Array | number; columns?: number },
-): Promise<KmeansResult> {
-  const { signal, ...settings } = options;
-  if (data instanceof AdapterBank) {
-    const rows = settings.rows ?? Int32Array.from({ length: data.rows }, (_, row) => row);
-    return callNative((addon, hooks) => addon.kmeans(data.handle, { ...settings, rows, ...hooks }), { signal });
-  }
-  return callNative((addon, hooks) => addon.kmeans(data, { ...settings, ...hooks }), { signal });
 }
 
 /**

@@ -48,6 +48,21 @@ export interface BuildInfo {
   readonly linear: string;
 }
 
+/** What this machine can do at best, by all threads, per second; for a benchmark to compare with. */
+export interface MachineRates {
+  /** bytes copied from one large buffer to another; each is read once and written once */
+  readonly copyBytesPerSecond: number;
+  /** bytes of a large buffer read and added up */
+  readonly readBytesPerSecond: number;
+  /** floating-point operations of libtorch's matrix product in float32 and float64 */
+  readonly gemm32: number;
+  readonly gemm64: number;
+}
+
+/** Rows to cluster, as the addon takes them: of a bank, of an array, or of a file. */
+export type NativeChunk =
+  { bank: Handle<'bank'>; rows: Int32Array } | { values: Float32Array } | { file: string; tensor?: string | undefined };
+
 export interface NativeModule {
   buildInfo(): BuildInfo;
   memoryHeld(): number;
@@ -87,8 +102,9 @@ export interface NativeModule {
   ): Promise<{ loss: number; gradient: Float32Array }>;
   evaluate(bank: Handle<'bank'>, jobs: readonly EvaluateJob[], options: object): Promise<EvaluateResult[]>;
   generate(bank: Handle<'bank'>, jobs: readonly GenerateJob[], options: object): Promise<GenerateResult[]>;
-  kmeans(data: Handle<'bank'> | Float32Array, options: object): Promise<KmeansResult>;
   preprocessImages(images: Omit<PackedImages, 'labels'>, hooks: Hooks): Promise<Float32Array>;
+  kmeans(problems: readonly (readonly NativeChunk[])[], options: object): Promise<KmeansResult[]>;
+  machineRates(): Promise<MachineRates>;
   readArchive(path: string): Promise<ArchiveValue>;
   writeArchive(path: string, value: ArchiveValue): Promise<void>;
   readSafetensors(path: string): Promise<Map<string, ArchiveTensor>>;

@@ -249,37 +249,7 @@ export interface GenerateResult {
   finished: Uint8Array;
 }
 
-export interface KmeansOptions {
-  k: number;
-  /** k-means++ starts of which the one with the least inertia is kept (scikit-learn's meaning) */
-  nInit?: number;
-  maxIter?: number;
-  /** stop when the centroids move by less than tol x the mean variance of the columns (scikit-learn's meaning) */
-  tol?: number;
-  seed?: number;
-  /**
-   * after Lloyd, move single rows between clusters while that lowers the inertia (Hartigan 1975; default true): with few
-   * long rows Lloyd stops early, and scikit-learn's result depends much on the seed. false: scikit-learn's procedure
-   */
-  exchange?: boolean;
-  signal?: AbortSignal | undefined;
-}
-
-export interface KmeansResult {
-  labels: Int32Array;
-  /** [k, columns] row-major */
-  centroids: Float32Array;
-  /** sum of squared distances to the nearest centroid, in float64 */
-  inertia: number;
-  /** Lloyd iterations of the kept start */
-  iterations: number;
-  /** which implementation ran, e.g. "gram" */
-  path: string;
-  /** empty clusters that were given a new centroid in the kept start */
-  reseeded: number;
-  /** rows that exchanges moved in the kept start */
-  exchanged: number;
-}
+export type * from './kmeans-types.js';
 
 /** A value that a torch archive (.pt) can hold; `undefined` never occurs. */
 export type ArchiveValue =

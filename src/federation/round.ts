@@ -3,7 +3,7 @@
  * the executor trains, the server's grouping clusters, and whoever drives it writes the files of docs/file-formats.md.
  */
 import type { MetricName, ScenarioTask } from '../data/scenario.js';
-import type { AdapterLayout, AdapterSpec, Examples } from '../engine/types.js';
+import type { AdapterLayout, AdapterSpec, Examples, KmeansMetric, KmeansSpace } from '../engine/types.js';
 import type { Log } from '../run/log.js';
 import { assertCommonStart, assertNotAborted } from './checks.js';
 import type { Bank, Engine } from './engine.js';
@@ -12,7 +12,15 @@ import { CohortExecutor, type Executor, type LocalJob, type LocalReport } from '
 import { METHODS, stepsPerTask, type Method, type MethodName, type StepSplit } from './methods.js';
 import { planAdapters, trueTask, type Plan, type PlannedAdapter } from './plan.js';
 import { adjustedRandIndex, clusteringAccuracy } from './scoring.js';
-import { GROUPINGS, aggregate, kmeansSeed, type Assignment, type Submission, type WeightsName } from './server.js';
+import {
+  GROUPINGS,
+  aggregate,
+  kmeansSeed,
+  mostClusters,
+  type Assignment,
+  type Submission,
+  type WeightsName,
+} from './server.js';
 import { streamKey } from './streams.js';
 
 /** The part of a run's configuration that the rounds depend on; RunConfig has these fields. */
@@ -30,6 +38,10 @@ export interface FederationSettings {
   readonly evalBatchSize: number;
   readonly weights: WeightsName;
   readonly feditSteps: StepSplit;
+  readonly kmeansK: number | 'tasks' | 'auto';
+  readonly kmeansSpace: KmeansSpace;
+  readonly kmeansMetric: KmeansMetric;
+  readonly kmeansStandardize: boolean;
   readonly kmeansNInit: number;
   readonly kmeansMaxIter: number;
   readonly kmeansTol: number;
@@ -68,6 +80,9 @@ export interface RoundAssignment {
   readonly clusters: number;
   readonly reseeded: number;
   readonly path: string;
+  /** how clearly each submission belongs to its cluster; null where nothing was measured */
+  readonly margin: readonly number[] | null;
+  readonly silhouette: readonly number[] | null;
 }
 
 export interface RoundOutcome {
@@ -130,7 +145,8 @@ export class Federation {
     const { engine, spec, settings } = options;
     this.#bank = engine.createBank(spec, plan.rows);
     try {
-      this.#centres = method.grouping === 'none' ? undefined : engine.createBank(spec, plan.tasks.length);
+      const most = mostClusters(method.grouping, this.#clusters(), plan.tasks.length, plan.rows);
+      this.#centres = method.grouping === 'none' ? undefined : engine.createBank(spec, most);
       this.#start();
     } catch (error) {
       this.dispose();
@@ -232,6 +248,8 @@ export class Federation {
       clusters: 1,
       reseeded: 0,
       path: 'initial',
+      margin: null,
+      silhouette: null,
     };
   }
 
@@ -271,12 +289,25 @@ export class Federation {
       engine,
       bank: this.#bank,
       submissions,
-      k: this.plan.tasks.length,
-      kmeans: { nInit: settings.kmeansNInit, maxIter: settings.kmeansMaxIter, tol: settings.kmeansTol },
+      k: this.#clusters(),
+      kmeans: {
+        nInit: settings.kmeansNInit,
+        maxIter: settings.kmeansMaxIter,
+        tol: settings.kmeansTol,
+        space: settings.kmeansSpace,
+        metric: settings.kmeansMetric,
+        standardize: settings.kmeansStandardize,
+      },
       seed: kmeansSeed(settings.seed, round),
       signal,
       announce: (message) => this.#announce(message),
     });
+  }
+
+  /** Clusters that K-means is asked for. */
+  #clusters(): number | 'auto' {
+    const { kmeansK } = this.#options.settings;
+    return kmeansK === 'tasks' ? this.plan.tasks.length : kmeansK;
   }
 
   async #aggregate(round: number, submissions: readonly Submission[], assignment: Assignment): Promise<void> {
@@ -291,8 +322,10 @@ export class Federation {
   }
 
   #record(submissions: readonly Submission[], assignment: Assignment): RoundAssignment {
-    const byRow = new Map(submissions.map((submission, i) => [submission.row, assignment.labels[i]!]));
-    const labels = this.plan.adapters.map((adapter) => byRow.get(adapter.row)!);
+    const byRow = new Map(submissions.map((submission, i) => [submission.row, i]));
+    const inOrder = (values: Int32Array | Float64Array) =>
+      this.plan.adapters.map((adapter) => values[byRow.get(adapter.row)!]!);
+    const labels = inOrder(assignment.labels);
     const columns = this.#submissionColumns();
     const { scored } = GROUPINGS[this.method.grouping];
     const { inertia, iterations, clusters, reseeded, path } = assignment;
@@ -306,6 +339,8 @@ export class Federation {
       clusters,
       reseeded,
       path,
+      margin: assignment.margin && inOrder(assignment.margin),
+      silhouette: assignment.silhouette && inOrder(assignment.silhouette),
     };
   }
 

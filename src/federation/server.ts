@@ -2,6 +2,7 @@
  * The server's side of a round: group the adapters it received, average inside each group, give each its group's mean
  * back. The groupings are a table; published K-means is one row of it.
  */
+import type { KmeansMetric, KmeansSpace } from '../engine/types.js';
 import type { Bank, Engine } from './engine.js';
 import { assertWeightedMeans } from './checks.js';
 import type { GroupingName } from './methods.js';
@@ -20,7 +21,13 @@ export interface KmeansSettings {
   nInit: number;
   maxIter: number;
   tol: number;
+  space: KmeansSpace;
+  metric: KmeansMetric;
+  standardize: boolean;
 }
+
+/** Clusters that `k: auto` gives at most. */
+const MOST_K = 20;
 
 /** All that a grouping may look at, true tasks excluded by type. */
 export interface GroupingInput {
@@ -28,8 +35,8 @@ export interface GroupingInput {
   bank: Bank;
   /** by client, then slot */
   submissions: readonly Submission[];
-  /** number of clusters asked for: the number of tasks */
-  k: number;
+  /** clusters asked for: the number of tasks, another number, or as many as the adapters themselves suggest */
+  k: number | 'auto';
   kmeans: KmeansSettings;
   /** of K-means' draws in this round */
   seed: number;
@@ -50,6 +57,9 @@ export interface Assignment {
   reseeded: number;
   /** how it was made, e.g. K-means' implementation "gram" */
   path: string;
+  /** of each submission: how clearly it belongs to its cluster (see KmeansQuality); null where nothing was measured */
+  margin: Float64Array | null;
+  silhouette: Float64Array | null;
 }
 
 /** A grouping sees the adapters, or (the oracle alone) the true task of each submission, never both. */
@@ -85,21 +95,31 @@ export const GROUPINGS: Readonly<Record<GroupingName, Grouping>> = {
 
 async function groupByKmeans(input: GroupingInput): Promise<Assignment> {
   const n = input.submissions.length;
-  if (n <= input.k) {
+  const fewest = input.k === 'auto' ? 2 : input.k;
+  if (n <= fewest) {
     input.announce(
-      `${n} adapters for K = ${input.k} clusters: each is its own cluster, K-means does not run and nothing is averaged`,
+      `${n} adapters for K = ${fewest} clusters: each is its own cluster, K-means does not run and nothing is averaged`,
     );
     return { ...ownClusters(n, 'own'), inertia: 0 };
   }
   const result = await input.engine.kmeans(input.bank, {
     ...input.kmeans,
     k: input.k,
+    mostK: MOST_K,
+    centroids: false,
     seed: input.seed,
     rows: rowsOf(input.submissions),
     signal: input.signal,
   });
   const { inertia, iterations, reseeded, path } = result;
-  return { ...unmeasured(result.labels, path), inertia, iterations, reseeded };
+  const { margin, silhouette } = result.quality;
+  return { ...unmeasured(result.labels, path), inertia, iterations, reseeded, margin, silhouette };
+}
+
+/** The most clusters that a grouping of `submissions` adapters gives where adapters are averaged at all. */
+export function mostClusters(grouping: GroupingName, k: number | 'auto', tasks: number, submissions: number): number {
+  if (grouping !== 'kmeans') return tasks;
+  return Math.max(1, Math.min(k === 'auto' ? MOST_K : k, submissions));
 }
 
 /** Draws of K-means in one round, as the 32-bit seed that the engine takes. */
@@ -125,6 +145,8 @@ function unmeasured(labels: Int32Array, path: string): Assignment {
     iterations: null,
     reseeded: 0,
     path,
+    margin: null,
+    silhouette: null,
   };
 }
 

@@ -69,5 +69,12 @@ export function assignmentRecord(round: number, assignment: RoundAssignment): Js
     iterations,
     reseeded,
     path,
+    margin: rounded(assignment.margin),
+    silhouette: rounded(assignment.silhouette),
   };
+}
+
+/** To six decimals: they lie between -1 and 1. */
+function rounded(values: readonly number[] | null): number[] | null {
+  return values && values.map((value) => Math.round(value * 1e6) / 1e6);
 }

@@ -120,7 +120,8 @@ describe('values', () => {
     ...{ n_clients: 0, dirichlet_alpha: 0, min_frac: 1, partition_order: 'random', seed: -1 },
     ...{ rounds: 1.5, local_steps: 0, lr: 0, weight_decay: -1, batch_size: 0, max_len: 3, fedit_steps: 'all' },
     ...{ lora_rank: 0, lora_alpha: -1, lora_dropout: 1, target_modules: ['a', 'a'], train_head: 'yes' },
-    ...{ initial_adapter: 3, weights: 'equal', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
+    ...{ initial_adapter: 3, weights: 'equal', kmeans_k: 'all', kmeans_space: 'lora', kmeans_metric: 'dot' },
+    ...{ kmeans_standardize: 'yes', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
     ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: 0 },
     ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8', device_map: 'cpu', gradient_checkpointing: 1 },
   };

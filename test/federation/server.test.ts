@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GROUPINGS, aggregate, type GroupingInput, type Submission } from '../../src/federation/server.js';
-import { FAKE_LAYOUT, FakeBank, FakeEngine } from '../support/fake-engine.js';
+import { FAKE_LAYOUT, FakeBank, FakeEngine, kmeansResult } from '../support/fake-engine.js';
 
 function bankOf(values: readonly number[]): FakeBank {
   const bank = new FakeBank(values.length);
@@ -15,7 +15,10 @@ function submissionsOf(samples: readonly number[]): Submission[] {
 
 function assignmentOf(labels: readonly number[]) {
   const clusters = new Set(labels).size;
-  return { labels: Int32Array.from(labels), clusters, inertia: 0, iterations: 1, reseeded: 0, path: 'fake' };
+  return {
+    ...{ labels: Int32Array.from(labels), clusters, inertia: 0, iterations: 1, reseeded: 0, path: 'fake' },
+    ...{ margin: null, silhouette: null },
+  };
 }
 
 async function means(values: number[], samples: number[], labels: number[], weights: 'samples' | 'uniform') {
@@ -97,7 +100,7 @@ describe('grouping', () => {
     bank: bankOf(values),
     submissions: submissionsOf(values.map(() => 1)),
     k,
-    kmeans: { nInit: 10, maxIter: 300, tol: 1e-4 },
+    kmeans: { nInit: 10, maxIter: 300, tol: 1e-4, space: 'parameters', metric: 'euclidean', standardize: false },
     seed: 1,
     announce: (message) => announced.push(message),
   });
@@ -124,16 +127,7 @@ describe('grouping', () => {
 
   it('leaves no number between the used clusters out', async () => {
     const engine = new FakeEngine();
-    engine.kmeans = () =>
-      Promise.resolve({
-        labels: Int32Array.of(2, 0, 2, 0),
-        centroids: new Float32Array(0),
-        inertia: 0,
-        iterations: 1,
-        path: 'fake',
-        reseeded: 0,
-        exchanged: 0,
-      });
+    engine.kmeans = () => Promise.resolve(kmeansResult({ labels: Int32Array.of(2, 0, 2, 0) }));
     const strange = { ...input([0, 9, 0, 9], 3), engine };
     const { labels, clusters } = await kmeans.group(strange);
     expect([[...labels], clusters]).toEqual([[1, 0, 1, 0], 2]);

@@ -10,47 +10,13 @@
 #include "core/philox.h"
 #include "kmeans/gram.h"
 #include "kmeans/lloyd.h"
+#include "kmeans_data.h"
 #include "kmeans_reference.h"
 
 namespace {
 
 using namespace fltac;
 using namespace fltac::test;
-
-// Rows of made-up data, each in memory of its own.
-struct Data {
-  std::vector<std::vector<float>> values;
-
-  int64_t columns() const { return static_cast<int64_t>(values[0].size()); }
-  std::vector<const float*> rows() const {
-    std::vector<const float*> pointers;
-    for (const auto& row : values) pointers.push_back(row.data());
-    return pointers;
-  }
-  std::vector<Point> points() const {
-    std::vector<Point> result;
-    for (const auto& row : values) result.emplace_back(row.begin(), row.end());
-    return result;
-  }
-};
-
-// `groups` centres uniform in a cube of side `spread`, rows uniform within 1 around them, all moved by
-// `offset`.
-Data blobs(uint64_t seed, int64_t n, int64_t columns, int64_t groups, double spread, double offset = 0) {
-  std::vector<double> centre(static_cast<size_t>(groups * columns)), noise(static_cast<size_t>(n * columns));
-  philox_doubles(seed, 1, groups * columns, centre.data());
-  philox_doubles(seed, 2, n * columns, noise.data());
-  Data data;
-  for (int64_t i = 0; i < n; ++i) {
-    std::vector<float> row;
-    for (int64_t j = 0; j < columns; ++j) {
-      const double c = spread * centre[static_cast<size_t>(i % groups * columns + j)];
-      row.push_back(static_cast<float>(offset + c + 2 * noise[static_cast<size_t>(i * columns + j)] - 1));
-    }
-    data.values.push_back(row);
-  }
-  return data;
-}
 
 KmeansOptions options_of(int64_t k, uint64_t seed = 0, int64_t n_init = 10) {
   KmeansOptions options;
@@ -83,7 +49,9 @@ void gram_matches_direct_products() {
                                    {40, 9000}}) {
     const Data data = blobs(static_cast<uint64_t>(n + columns), n, columns, 3, 4.0, 1e4);
     const auto points = data.points();
-    const std::vector<double> gram = centred_gram(data.rows(), columns, {});
+    const auto rows = data.rows();
+    const RowSet set(rows, columns);
+    const std::vector<double> gram = gram_of_columns(set, {0, columns}, Origin::kMean, {});
     double worst = 0;
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < n; ++j) {
@@ -95,8 +63,8 @@ void gram_matches_direct_products() {
     }
     EXPECT(worst <= 1e-13 * spread_of(points), "n", n, "columns", columns, "worst", worst);
     at::set_num_threads(1);
-    EXPECT(gram == centred_gram(data.rows(), columns, {}), "differs with one thread; n", n, "columns",
-           columns);
+    EXPECT(gram == gram_of_columns(set, {0, columns}, Origin::kMean, {}), "differs with one thread; n", n,
+           "columns", columns);
     at::set_num_threads(2);
   }
 }
@@ -329,7 +297,9 @@ void bad_input_is_named() {
   options.max_iter = 0;
   EXPECT_FAILS(ErrorCode::Usage, "max_iter", cluster(data, options));
   const std::vector<const float*> many(20000, data.values[0].data());
-  EXPECT_FAILS(ErrorCode::Unsupported, "20000", kmeans(many, 3, options_of(2)));
+  options = options_of(2);
+  options.path = KmeansPath::kGram;
+  EXPECT_FAILS(ErrorCode::Unsupported, "20000", kmeans(many, 3, options));
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     Data spoilt = data;

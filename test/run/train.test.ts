@@ -102,7 +102,7 @@ describe('a run', () => {
     expect(last['true_tasks']).toEqual(held.map((entry) => entry.task));
     expect(last['clients']).toEqual(held.map((entry) => entry.client));
     expect(last['samples']).toEqual(held.map((entry) => entry.n));
-    expect(last).toMatchObject({ clustering_accuracy: 1, ari: 1, path: 'fake' });
+    expect(last).toMatchObject({ clustering_accuracy: 1, ari: 1, path: 'gram' });
     const saved = await readRoundAdapters(fakeFace(), inFolder('adapters_round_3.pt'), FAKE_LAYOUT);
     expect([saved.round, saved.labels, saved.trueTasks]).toEqual([3, last['labels'], last['true_tasks']]);
     expect([...saved.states.keys()]).toEqual([0, 1, 2]);

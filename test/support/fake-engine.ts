@@ -230,15 +230,7 @@ export class FakeEngine implements Engine {
     }
     const inertia = points.reduce((sum, point, i) => sum + squared(point, centres[labels[i]!]!), 0);
     const flat = Float32Array.from(centres.flatMap((centre) => [...centre]));
-    return Promise.resolve({
-      labels,
-      centroids: flat,
-      inertia,
-      iterations: 20,
-      path: 'fake',
-      reseeded: 0,
-      exchanged: 0,
-    });
+    return Promise.resolve(kmeansResult({ k: options.k, labels, centroids: flat, inertia, iterations: 20 }));
   }
 
   dispose(): void {
@@ -254,6 +246,27 @@ function tokenLosses({ offsets, labels }: PackedSequences, loss: number): Evalua
   );
   const exampleLosses = Float64Array.from(exampleTargets, (count) => count * loss);
   return { logits: new Float32Array(0), loss, exampleLosses, exampleTargets };
+}
+
+/** A result of K-means with what a test does not look at filled in. */
+export function kmeansResult(parts: Partial<KmeansResult> & Pick<KmeansResult, 'labels'>): KmeansResult {
+  const judged = () => new Float64Array(parts.labels.length);
+  return {
+    k: Math.max(...parts.labels) + 1,
+    counts: new Int32Array(0),
+    centroids: new Float32Array(0),
+    inertia: 0,
+    iterations: 1,
+    path: 'gram',
+    device: 'cpu',
+    reseeded: 0,
+    exchanged: 0,
+    seededFrom: parts.labels.length,
+    bytesRead: 0,
+    quality: { own: judged(), next: judged(), margin: judged().fill(0.5), silhouette: judged().fill(0.25) },
+    tried: [],
+    ...parts,
+  };
 }
 
 /** The engine's file functions write JSON here. */

@@ -1,0 +1,17 @@
+// The Gram path after its one pass over the rows: everything else happens among n x n inner products.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kmeans/kmeans.h"
+#include "kmeans/rows.h"
+
+namespace fltac {
+
+// Clusters the points whose Gram matrix is `gram` [n, n], origin at their mean; `rows` are asked only which
+// of them are equal. Sets all of the result but counts, centroids and path. Errors: Aborted.
+void search_in_gram(const RowSet& rows, std::vector<double> gram, const KmeansOptions& options,
+                    KmeansResult& result);
+
+}  // namespace fltac
