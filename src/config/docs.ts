@@ -20,7 +20,7 @@ export function configurationMarkdown(): string {
   const groups = Object.keys(GROUPS) as Group[];
   return [
     '# Configuration',
-    '<!-- Made from src/config/schema.ts by scripts/make-config-docs.mjs: change the schema, not this page. -->',
+    '<!-- Made from src/config/keys/ by scripts/make-config-docs.mjs: change the keys, not this page. -->',
     'A configuration is a YAML file of these keys (`fltac train --config file.yaml`). Keys marked *flag* also have a ' +
       'named flag, spelt with `-` or `_` (`--n-clients 5`); every key can be given as `--override key=value`, with the ' +
       'value read as YAML. Named flags win over `--override`, which wins over the file, which wins over the defaults of ' +

@@ -1,0 +1,26 @@
+/** Config keys: evaluation. */
+import { integer } from '../kinds.js';
+import { FREE_FLAG, FREE_KEY, rowsOf } from '../row.js';
+
+const key = rowsOf('evaluation');
+
+export const EVALUATION_KEYS = {
+  eval_every: key({
+    ...FREE_FLAG,
+    kind: integer({ min: 1 }),
+    default: 2,
+    meaning: 'rounds between two evaluations',
+  }),
+  max_eval_batches: key({
+    ...FREE_FLAG,
+    kind: integer({ min: 1 }),
+    default: 50,
+    meaning: 'most batches of eval_batch_size rows that a task is evaluated on, from the first row on',
+  }),
+  eval_batch_size: key({
+    ...FREE_KEY,
+    kind: integer({ min: 1 }),
+    default: 64,
+    meaning: 'sequences of one evaluation batch',
+  }),
+};

@@ -1,0 +1,63 @@
+/** Config keys: server. */
+import { boolean, integer, integerOr, number, oneOf } from '../kinds.js';
+import { KEY, rowsOf } from '../row.js';
+
+const key = rowsOf('server');
+
+export const SERVER_KEYS = {
+  weights: key({
+    ...KEY,
+    kind: oneOf(['samples', 'uniform']),
+    default: 'samples',
+    meaning: 'weights of the averages: by number of samples, or all equal',
+  }),
+  kmeans_k: key({
+    ...KEY,
+    kind: integerOr(['tasks', 'auto'], { min: 1, max: 100_000 }),
+    default: 'tasks',
+    meaning:
+      'clusters of K-means: tasks takes the number of tasks, auto the number from 2 to 20 whose clusters are told apart ' +
+      'best (mean silhouette)',
+    alsoCalled: ['k', 'n_clusters', 'clusters', 'num_clusters'],
+  }),
+  kmeans_space: key({
+    ...KEY,
+    kind: oneOf(['parameters', 'delta_w']),
+    default: 'parameters',
+    meaning:
+      'where adapters are compared: parameters takes their values as they are, delta_w the weight changes B A that they ' +
+      'stand for',
+    alsoCalled: ['cluster_space', 'feature_space'],
+  }),
+  kmeans_metric: key({
+    ...KEY,
+    kind: oneOf(['euclidean', 'cosine']),
+    default: 'euclidean',
+    meaning: 'how adapters are compared: cosine by their directions alone',
+  }),
+  kmeans_standardize: key({
+    ...KEY,
+    kind: boolean(),
+    default: false,
+    meaning: "whether each tensor of the adapters is divided by its values' standard deviation before K-means",
+    alsoCalled: ['standardize'],
+  }),
+  kmeans_n_init: key({
+    ...KEY,
+    kind: integer({ min: 1, max: 10_000 }),
+    default: 10,
+    meaning: 'k-means++ starts, of which the one with the least inertia is kept',
+  }),
+  kmeans_max_iter: key({
+    ...KEY,
+    kind: integer({ min: 1 }),
+    default: 300,
+    meaning: 'most Lloyd iterations of a start',
+  }),
+  kmeans_tol: key({
+    ...KEY,
+    kind: number({ min: 0 }),
+    default: 1e-4,
+    meaning: "a start ends when its centroids move by less than this, relative to the columns' mean variance",
+  }),
+};
