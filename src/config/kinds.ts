@@ -75,6 +75,17 @@ export function integerOr<const W extends string>(words: readonly W[], range: Ra
   };
 }
 
+/** A share of something above 0 and below 1, a number of it from 1 on, or all. */
+export function shareOrCount(): Kind<number | 'all'> {
+  return {
+    type: z.union([bounded(z.number(), { above: 0, below: 1 }), bounded(z.int(), { min: 1 }), z.enum(['all'])]),
+    expected: 'a share above 0 and below 1, an integer of 1 or more, or all',
+    placeholder: 'share|integer|all',
+    reading: 'yaml',
+    words: ['all'],
+  };
+}
+
 /** A list of different names, at least one. */
 export function names(what: string): Kind<readonly string[]> {
   return {

@@ -22,6 +22,7 @@ export interface DerivedDefault<T> {
 export const GROUPS = {
   task: 'What is trained, and how',
   partition: 'Clients and their data',
+  participation: 'Who takes part in a round',
   training: 'Rounds and local fine-tuning',
   adapter: 'Adapters',
   server: 'Server',

@@ -1,4 +1,5 @@
 /** Rules between keys: what each key's own kind cannot say. */
+import { clientsAsked } from '../federation/participation.js';
 import { presetShape } from '../models/presets.js';
 import { deviceMapFaults, deviceMapMessage } from '../engine/placement.js';
 import { scenarioRow } from './scenarios.js';
@@ -20,6 +21,8 @@ export const RULES: readonly Rule[] = [
   { keys: ['max_len', 'model_name'], check: checkLength },
   { keys: ['train_head', 'scenario'], check: checkHead },
   { keys: ['device_map', 'model_name'], check: checkDeviceMap },
+  { keys: ['participation', 'n_clients'], check: checkParticipation },
+  { keys: ['min_clients', 'participation', 'n_clients'], check: checkFewest },
 ];
 
 const KMEANS_KEYS = [
@@ -81,6 +84,17 @@ function checkDeviceMap({ deviceMap, modelName }: RunConfig): string | undefined
   if (deviceMap === null) return undefined;
   const faults = deviceMapFaults(deviceMap, presetShape(modelName)?.num_hidden_layers);
   return faults.length === 0 ? undefined : deviceMapMessage(faults);
+}
+
+function checkParticipation({ participation, nClients }: RunConfig): string | undefined {
+  if (participation === 'all' || participation <= nClients) return undefined;
+  return `expected at most n_clients (${nClients}), found ${participation}`;
+}
+
+function checkFewest({ minClients, participation, nClients }: RunConfig): string | undefined {
+  const asked = clientsAsked(participation, nClients);
+  if (minClients <= asked) return undefined;
+  return `expected at most the ${asked} clients that a round asks (n_clients, participation), found ${minClients}`;
 }
 
 function checkDevice({ deviceMap }: RunConfig): string | undefined {

@@ -6,6 +6,7 @@
 import { ADAPTER_KEYS } from './keys/adapter.js';
 import { EVALUATION_KEYS } from './keys/evaluation.js';
 import { MACHINE_KEYS } from './keys/machine.js';
+import { PARTICIPATION_KEYS } from './keys/participation.js';
 import { PARTITION_KEYS } from './keys/partition.js';
 import { SERVER_KEYS } from './keys/server.js';
 import { TASK_KEYS } from './keys/task.js';
@@ -19,6 +20,7 @@ export type { ConfigValue, Group, KeyRow } from './row.js';
 export const KEYS = {
   ...TASK_KEYS,
   ...PARTITION_KEYS,
+  ...PARTICIPATION_KEYS,
   ...TRAINING_KEYS,
   ...ADAPTER_KEYS,
   ...SERVER_KEYS,

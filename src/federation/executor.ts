@@ -4,6 +4,7 @@
  */
 import type { ScenarioTask } from '../data/scenario.js';
 import type { Examples, TrainJob } from '../engine/types.js';
+import { FltacError } from '../errors.js';
 import { assertFiniteLosses, assertMoved, assertNotAborted } from './checks.js';
 import type { Bank, Engine } from './engine.js';
 import type { Submission } from './server.js';
@@ -37,17 +38,49 @@ export interface LocalReport {
   readonly losses: Float64Array;
 }
 
+/** A client whose result is left out of its round. */
+export interface LocalFailure {
+  readonly client: number;
+  readonly task: string;
+  /** a whole sentence for people */
+  readonly reason: string;
+}
+
 export interface ExecutorResult {
-  /** by client, then slot */
+  /** by client, then slot; without the clients that failed, whose rows hold anything */
   submissions: readonly Submission[];
-  /** in the order of the jobs and their parts */
+  /** in the order of the jobs and their parts, likewise */
   reports: readonly LocalReport[];
+  /** the first failure of each client, by client */
+  failures: readonly LocalFailure[];
+}
+
+/** One part of a local job that is done, with all that is needed to go on without doing it again. */
+export interface FinishedPart {
+  readonly client: number;
+  readonly slot: number;
+  /** index into the job's parts */
+  readonly part: number;
+  readonly losses: Float64Array;
+  /** the adapter after it, layout.size values; absent where a later part of the job took its place */
+  readonly adapter?: Float32Array;
+  /** why the client is left out of the round */
+  readonly failure?: string;
+}
+
+/** Keeps the finished parts of a round that is not complete, so that a broken round goes on where it broke. */
+export interface LocalStore {
+  /** What an earlier process kept of the round, group by group in the order in which they were saved. */
+  load(round: number): AsyncIterable<readonly FinishedPart[]>;
+  /** Keeps parts that were finished together; they are safe when it returns. */
+  save(round: number, parts: readonly FinishedPart[]): Promise<void>;
 }
 
 export interface ExecutorContext {
   /** optimiser steps finished in this round */
   onProgress?: (steps: number) => void;
   signal?: AbortSignal | undefined;
+  store?: LocalStore | undefined;
 }
 
 export interface Executor {
@@ -63,13 +96,18 @@ export interface CohortSettings {
   cohort: number;
   /** default false; changes memory and time, not results */
   gradientCheckpointing?: boolean;
+  onClientFailure: FailurePolicy;
 }
 
-/** One (job, part) to train, with the place of its report. */
+/** Whether a client whose training diverges ends the run, or is left out of the round. */
+export type FailurePolicy = 'stop' | 'exclude';
+
+/** One (job, part) to train. */
 interface Piece {
   job: LocalJob;
   part: LocalPart;
-  report: number;
+  /** index into job.parts */
+  index: number;
 }
 
 interface PreparedPiece extends Piece {
@@ -90,30 +128,38 @@ export class CohortExecutor implements Executor {
   }
 
   /**
-   * Each wave's tokens are prepared while the wave before it trains.
+   * Each wave's tokens are prepared while the wave before it trains. With a store, finished parts of an earlier
+   * process are taken over, and each wave is kept as soon as it is done.
    *
-   * @throws FltacError NON_FINITE for a loss that is not finite, INTERNAL for an adapter that did not move, ABORTED
+   * @throws FltacError NON_FINITE for training that diverges, where that is to stop the run; INTERNAL for an adapter
+   *   that did not move; FORMAT for kept parts that are not of these jobs; ABORTED
    */
   async run(round: number, jobs: readonly LocalJob[], context: ExecutorContext): Promise<ExecutorResult> {
-    const waves = planWaves(jobs, this.#settings.cohort);
-    const reports: LocalReport[] = [];
-    let finished = 0;
+    const done = new RoundProgress(jobs);
+    for await (const parts of context.store?.load(round) ?? []) parts.forEach((part) => this.#takeOver(done, part));
+    // The same waves as without an interruption, less what is done: float rounding depends on who trains together.
+    const waves = planWaves(jobs, this.#settings.cohort)
+      .map((wave) => wave.filter((piece) => !done.has(piece)))
+      .filter((wave) => wave.length > 0);
     let next = this.#prepareInBackground(round, waves[0]);
+    context.onProgress?.(done.steps);
     for (let i = 0; i < waves.length; i += 1) {
-      const pieces = await next;
+      const pieces = (await next).filter(({ job }) => !done.failed(job.client));
       assertNotAborted(context.signal);
       next = this.#prepareInBackground(round, waves[i + 1]);
-      const done = await this.#train(round, pieces, {
-        ...context,
-        onProgress: (n) => context.onProgress?.(finished + n),
-      });
-      done.forEach(({ report, ...rest }) => (reports[report] = rest));
-      finished += pieces.reduce((sum, piece) => sum + piece.part.steps, 0);
+      if (pieces.length === 0) continue;
+      const before = done.steps;
+      const onProgress = (steps: number) => context.onProgress?.(before + steps);
+      const parts = await this.#train(round, pieces, { ...context, onProgress });
+      await context.store?.save(round, parts);
+      parts.forEach((part) => done.add(part));
     }
-    const submissions = jobs
-      .map(({ client, slot, row, samples }) => ({ client, slot, row, samples }))
-      .sort((a, b) => a.client - b.client || a.slot - b.slot);
-    return { submissions, reports };
+    return done.result();
+  }
+
+  #takeOver(done: RoundProgress, part: FinishedPart): void {
+    const row = done.add(part);
+    if (part.adapter !== undefined) this.#bank.set(row, part.adapter);
   }
 
   #prepareInBackground(round: number, wave: readonly Piece[] | undefined): Promise<PreparedPiece[]> {
@@ -135,7 +181,7 @@ export class CohortExecutor implements Executor {
     round: number,
     pieces: readonly PreparedPiece[],
     context: ExecutorContext,
-  ): Promise<(LocalReport & { report: number })[]> {
+  ): Promise<readonly FinishedPart[]> {
     const { seed, lr, weightDecay, cohort, gradientCheckpointing = false } = this.#settings;
     const before = pieces.map((piece) => this.#bank.get(piece.job.row));
     const jobs: TrainJob[] = pieces.map(({ job, part, examples, batches }) => ({
@@ -152,14 +198,87 @@ export class CohortExecutor implements Executor {
       signal: context.signal,
       onProgress: (done) => context.onProgress?.(done),
     });
-    return pieces.map(({ job, part, report }, i) => {
-      const who = `client ${job.client}, task ${part.task.name}, round ${round}`;
-      const losses = results[i]!.losses;
-      assertFiniteLosses(losses, who);
-      assertMoved(this.#bank.layout, before[i]!, this.#bank.get(job.row), who);
-      return { report, client: job.client, task: part.task.name, samples: part.rows.length, losses };
-    });
+    return pieces.map((piece, i) => this.#finish(round, piece, results[i]!.losses, before[i]!));
   }
+
+  /** Checks what training made of a piece's adapter. */
+  #finish(round: number, { job, part, index }: Piece, losses: Float64Array, before: Float32Array): FinishedPart {
+    const who = `client ${job.client}, task ${part.task.name}, round ${round}`;
+    const adapter = this.#bank.get(job.row);
+    const finished = { client: job.client, slot: job.slot, part: index, losses };
+    try {
+      assertFiniteLosses(losses, who);
+      assertMoved(this.#bank.layout, before, adapter, who);
+    } catch (error) {
+      if (!(error instanceof FltacError) || error.code !== 'NON_FINITE') throw error;
+      if (this.#settings.onClientFailure === 'exclude') return { ...finished, failure: error.message };
+      const way = 'on_client_failure=exclude leaves such a client out of its round';
+      throw new FltacError('NON_FINITE', `${error.message}; ${way}`, { cause: error });
+    }
+    return { ...finished, adapter };
+  }
+}
+
+/** What is done of a round's jobs. */
+class RoundProgress {
+  readonly #jobs: readonly LocalJob[];
+  readonly #byName: ReadonlyMap<string, LocalJob>;
+  readonly #losses = new Map<string, Float64Array>();
+  readonly #failures = new Map<number, LocalFailure>();
+  /** optimiser steps of the finished parts */
+  steps = 0;
+
+  constructor(jobs: readonly LocalJob[]) {
+    this.#jobs = jobs;
+    this.#byName = new Map(jobs.map((job) => [`${job.client}/${job.slot}`, job]));
+  }
+
+  has({ job, index }: Piece): boolean {
+    return this.#losses.has(partName(job, index)) || this.failed(job.client);
+  }
+
+  failed(client: number): boolean {
+    return this.#failures.has(client);
+  }
+
+  /** @returns the bank row of its job @throws FltacError FORMAT for a part of no job */
+  add(finished: FinishedPart): number {
+    const job = this.#byName.get(`${finished.client}/${finished.slot}`);
+    const part = job?.parts[finished.part];
+    if (job === undefined || part?.steps !== finished.losses.length) {
+      throw new FltacError(
+        'FORMAT',
+        `the kept local work of client ${finished.client}, slot ${finished.slot}, part ${finished.part} ` +
+          `(${finished.losses.length} steps) is of another run`,
+      );
+    }
+    this.#losses.set(partName(job, finished.part), finished.losses);
+    this.steps += part.steps;
+    const { client, failure } = finished;
+    if (failure !== undefined && !this.failed(client)) {
+      this.#failures.set(client, { client, task: part.task.name, reason: failure });
+    }
+    return job.row;
+  }
+
+  result(): ExecutorResult {
+    const sound = this.#jobs.filter((job) => !this.failed(job.client));
+    const submissions = sound
+      .map(({ client, slot, row, samples }) => ({ client, slot, row, samples }))
+      .sort((a, b) => a.client - b.client || a.slot - b.slot);
+    const reports = sound.flatMap((job) =>
+      job.parts.map(({ task, rows }, index) => {
+        const losses = this.#losses.get(partName(job, index))!;
+        return { client: job.client, task: task.name, samples: rows.length, losses };
+      }),
+    );
+    const failures = [...this.#failures.values()].sort((a, b) => a.client - b.client);
+    return { submissions, reports, failures };
+  }
+}
+
+function partName({ client, slot }: LocalJob, part: number): string {
+  return `${client}/${slot}/${part}`;
 }
 
 /**
@@ -167,18 +286,12 @@ export class CohortExecutor implements Executor {
  * shared adapter's tasks follow each other while different clients still train together.
  */
 function planWaves(jobs: readonly LocalJob[], cohort: number): Piece[][] {
-  const starts: number[] = [];
-  let reports = 0;
-  for (const job of jobs) {
-    starts.push(reports);
-    reports += job.parts.length;
-  }
   const waves: Piece[][] = [];
   const stages = jobs.reduce((most, job) => Math.max(most, job.parts.length), 0);
-  for (let stage = 0; stage < stages; stage += 1) {
-    const pieces = jobs.flatMap((job, i) => {
-      const part = job.parts[stage];
-      return part === undefined ? [] : [{ job, part, report: starts[i]! + stage }];
+  for (let index = 0; index < stages; index += 1) {
+    const pieces = jobs.flatMap((job) => {
+      const part = job.parts[index];
+      return part === undefined ? [] : [{ job, part, index }];
     });
     for (let at = 0; at < pieces.length; at += cohort) waves.push(pieces.slice(at, at + cohort));
   }

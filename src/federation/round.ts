@@ -5,11 +5,23 @@
 import type { MetricName, ScenarioTask } from '../data/scenario.js';
 import type { AdapterLayout, AdapterSpec, Examples, KmeansMetric, KmeansSpace } from '../engine/types.js';
 import type { Log } from '../run/log.js';
+import { FltacError } from '../errors.js';
 import { assertCommonStart, assertNotAborted } from './checks.js';
 import type { Bank, Engine } from './engine.js';
 import { evaluateHoldings, type EvaluationCache, type Holding, type TaskScore } from './evaluation.js';
-import { CohortExecutor, type Executor, type LocalJob, type LocalReport } from './executor.js';
+import {
+  CohortExecutor,
+  type Executor,
+  type ExecutorResult,
+  type FailurePolicy,
+  type LocalFailure,
+  type LocalJob,
+  type LocalReport,
+  type LocalStore,
+} from './executor.js';
+import { heldAfter, holdingsOf } from './held.js';
 import { METHODS, stepsPerTask, type Method, type MethodName, type StepSplit } from './methods.js';
+import { drawParticipants, stepsDone, type ParticipationSettings, type Participants } from './participation.js';
 import { planAdapters, trueTask, type Plan, type PlannedAdapter } from './plan.js';
 import { adjustedRandIndex, clusteringAccuracy } from './scoring.js';
 import {
@@ -24,9 +36,8 @@ import {
 import { streamKey } from './streams.js';
 
 /** The part of a run's configuration that the rounds depend on; RunConfig has these fields. */
-export interface FederationSettings {
+export interface FederationSettings extends ParticipationSettings {
   readonly method: MethodName;
-  readonly seed: number;
   readonly rounds: number;
   readonly localSteps: number;
   readonly lr: number;
@@ -38,6 +49,9 @@ export interface FederationSettings {
   readonly evalBatchSize: number;
   readonly weights: WeightsName;
   readonly feditSteps: StepSplit;
+  /** fewest clients whose results make a round; with fewer all keep what they held */
+  readonly minClients: number;
+  readonly onClientFailure: FailurePolicy;
   readonly kmeansK: number | 'tasks' | 'auto';
   readonly kmeansSpace: KmeansSpace;
   readonly kmeansMetric: KmeansMetric;
@@ -66,7 +80,7 @@ export interface FederationOptions {
   log: Log;
 }
 
-/** Who was grouped with whom in a round, in submission order (client, then listed task). */
+/** Who was grouped with whom in a round: its submissions, by client, then listed task. */
 export interface RoundAssignment {
   readonly labels: readonly number[];
   readonly trueTasks: readonly string[];
@@ -85,9 +99,27 @@ export interface RoundAssignment {
   readonly silhouette: readonly number[] | null;
 }
 
+/** Who took part in a round. */
+export interface RoundClients {
+  /** that were asked */
+  readonly selected: readonly number[];
+  /** of these, whose results did not arrive */
+  readonly dropped: readonly number[];
+  /** that did a part of their local steps only */
+  readonly stragglers: readonly number[];
+  /** whose training diverged */
+  readonly failed: readonly LocalFailure[];
+  /** false where too few results arrived: then all clients keep what they held */
+  readonly aggregated: boolean;
+  /** whether every client with data took its whole part */
+  readonly everyone: boolean;
+}
+
 export interface RoundOutcome {
   readonly round: number;
+  /** of the clients whose results arrived */
   readonly local: readonly LocalReport[];
+  readonly clients: RoundClients;
   readonly assignment: RoundAssignment;
   /** absent in rounds without evaluation */
   readonly scores?: readonly TaskScore[];
@@ -97,12 +129,22 @@ export interface RoundOutcome {
   readonly seconds: number;
 }
 
+/** What a federation is between two rounds, besides its settings: all that later rounds depend on. */
+export interface FederationState {
+  /** number of the adapter that each planned one is, in submission order; numbers from 0 up without gaps */
+  readonly held: readonly number[];
+  /** float32 vectors that last over rounds, by name; `adapters` has one of layout.size values for each number held */
+  readonly vectors: ReadonlyMap<string, readonly Float32Array[]>;
+}
+
+const ADAPTERS = 'adapters';
+
 /** Bytes that clients send in a round: adapters x values x 4. */
 export interface Upload {
   /** values of one adapter */
   readonly adapterValues: number;
   readonly bytesPerAdapter: number;
-  /** mean and most over clients */
+  /** mean and most over clients, for one that takes part */
   readonly meanBytes: number;
   readonly mostBytes: number;
   readonly totalBytes: number;
@@ -118,7 +160,8 @@ export class Federation {
   readonly #executor: Executor;
   readonly #cache: EvaluationCache;
   readonly #announced = new Set<string>();
-  #labels: readonly number[];
+  /** number of the adapter that each planned one is now; equal numbers mean equal adapters */
+  #held: readonly number[];
 
   /**
    * Plans the adapters, allocates their bank and puts the common initial state in every row.
@@ -141,7 +184,7 @@ export class Federation {
     this.method = method;
     this.plan = plan;
     this.#cache = options.cache ?? new Map<string, Promise<Examples>>();
-    this.#labels = plan.adapters.map(() => 0);
+    this.#held = plan.adapters.map(() => 0);
     const { engine, spec, settings } = options;
     this.#bank = engine.createBank(spec, plan.rows);
     try {
@@ -176,34 +219,116 @@ export class Federation {
     assertCommonStart(this.#bank);
   }
 
+  /** Copies what later rounds depend on. */
+  state(): FederationState {
+    return { held: this.#held, vectors: new Map([[ADAPTERS, [...this.clusterStates().values()]]]) };
+  }
+
   /**
-   * One whole round. When it fails the federation's state is undefined: nothing of the round may be kept.
+   * Goes back to a state of this plan.
    *
+   * @throws FltacError SHAPE for a state of another one
+   */
+  restore({ held, vectors }: FederationState): void {
+    const adapters = vectors.get(ADAPTERS) ?? [];
+    const { size } = this.layout;
+    if (held.length !== this.plan.adapters.length || !held.every((number) => adapters[number]?.length === size)) {
+      throw new FltacError(
+        'SHAPE',
+        `a saved state of ${held.length} held adapters (${adapters.length} distinct ones of ` +
+          `${adapters[0]?.length ?? 0} values) is not one of this run's ${this.plan.adapters.length} of ${size} values`,
+      );
+    }
+    this.plan.adapters.forEach(({ row }, i) => this.#bank.set(row, adapters[held[i]!]!));
+    this.#held = held;
+  }
+
+  /**
+   * One whole round. When it fails the federation's state is undefined: nothing of the round may be kept but what
+   * `store` was given.
+   *
+   * @param store keeps finished local work while the round is not complete
    * @throws FltacError ABORTED, NON_FINITE, INTERNAL (a self-check failed)
    */
-  async round(round: number, signal?: AbortSignal): Promise<RoundOutcome> {
+  async round(round: number, signal?: AbortSignal, store?: LocalStore): Promise<RoundOutcome> {
     const started = performance.now();
-    const jobs = this.plan.adapters.map((adapter) => this.#job(adapter));
-    const steps = jobs.flatMap((job) => job.parts).reduce((sum, part) => sum + part.steps, 0);
-    const bar = this.#options.log.progress(`round ${round}/${this.rounds} training`, steps);
-    const { submissions, reports } = await this.#executor
-      .run(round, jobs, { signal, onProgress: (done) => bar.update(done) })
-      .finally(() => bar.done());
+    const { settings } = this.#options;
+    const holders = [...new Set(this.plan.adapters.map((adapter) => adapter.client))];
+    const participants = drawParticipants(settings, holders, round);
+    const before = settings.onClientFailure === 'exclude' ? this.state() : undefined;
+    const { steps, submissions, reports, failures } = await this.#train(round, participants, signal, store);
     assertNotAborted(signal);
-    const assignment = await this.#group(round, submissions, signal);
+    const arrived = new Set(submissions.map((submission) => submission.client)).size;
+    const aggregated = arrived >= settings.minClients;
+    const received = aggregated ? submissions : [];
+    if (before !== undefined) this.#giveBack(before, received);
+    const clients = this.#clients(participants, failures, aggregated, holders.length);
+    this.#tell(round, clients, arrived);
+    const assignment = aggregated ? await this.#group(round, received, signal) : SKIPPED;
     assertNotAborted(signal);
-    await this.#aggregate(round, submissions, assignment);
-    const recorded = this.#record(submissions, assignment);
-    this.#labels = recorded.labels;
+    if (aggregated) await this.#aggregate(round, received, assignment);
+    const recorded = this.#record(received, assignment);
     const scores = this.#evaluatesAt(round) ? await this.evaluate(signal) : undefined;
     return {
       round,
       local: reports,
+      clients,
       assignment: recorded,
       ...(scores === undefined ? {} : { scores }),
       optimizerSteps: steps,
       seconds: (performance.now() - started) / 1000,
     };
+  }
+
+  /** Local work of those that take part, or none where too few do. */
+  async #train(
+    round: number,
+    { selected, dropped, stragglers }: Participants,
+    signal: AbortSignal | undefined,
+    store: LocalStore | undefined,
+  ): Promise<ExecutorResult & { steps: number }> {
+    const clients = new Set(selected.filter((client) => !dropped.includes(client)));
+    if (clients.size < this.#options.settings.minClients) {
+      return { steps: 0, submissions: [], reports: [], failures: [] };
+    }
+    const jobs = this.plan.adapters
+      .filter(({ client }) => clients.has(client))
+      .map((adapter) => this.#job(adapter, stragglers.get(adapter.client)));
+    const steps = jobs.flatMap((job) => job.parts).reduce((sum, part) => sum + part.steps, 0);
+    const bar = this.#options.log.progress(`round ${round}/${this.rounds} training`, steps);
+    const result = await this.#executor
+      .run(round, jobs, { signal, store, onProgress: (done) => bar.update(done) })
+      .finally(() => bar.done());
+    return { ...result, steps };
+  }
+
+  /** Gives the clients whose results do not count in this round the adapters back that they held before it. */
+  #giveBack({ held, vectors }: FederationState, received: readonly Submission[]): void {
+    const rows = new Set(received.map((submission) => submission.row));
+    this.plan.adapters.forEach(({ row }, i) => {
+      if (!rows.has(row)) this.#bank.set(row, vectors.get(ADAPTERS)![held[i]!]!);
+    });
+  }
+
+  #clients(
+    { selected, dropped, stragglers }: Participants,
+    failed: readonly LocalFailure[],
+    aggregated: boolean,
+    holders: number,
+  ): RoundClients {
+    const everyone = selected.length === holders && dropped.length + stragglers.size + failed.length === 0;
+    return { selected, dropped, stragglers: [...stragglers.keys()], failed, aggregated, everyone };
+  }
+
+  #tell(round: number, { failed, aggregated }: RoundClients, arrived: number): void {
+    for (const { client, reason } of failed) {
+      this.#options.log.warn(`client ${client} is left out of round ${round} and keeps its adapters: ${reason}`);
+    }
+    if (aggregated) return;
+    this.#options.log.warn(
+      `round ${round}: results of ${arrived} clients arrived, min_clients is ${this.#options.settings.minClients}: ` +
+        'nothing is averaged, and all clients keep what they held',
+    );
   }
 
   /** Evaluates the adapters that clients hold now; before the first round that is the common initial adapter. */
@@ -227,19 +352,24 @@ export class Federation {
 
   /** What each client holds for each of its tasks now. */
   holdings(): Holding[] {
-    return holdingsOf(this.plan, this.#labels, (adapter) => adapter.row);
+    return holdingsOf(this.plan, this.#held, (adapter) => adapter.row);
   }
 
-  /** The adapter of each cluster now, layout.size values each, in the order of the labels. */
+  /** Number of the adapter that each planned one is now: its cluster's label, or above those an older one. */
+  get held(): readonly number[] {
+    return this.#held;
+  }
+
+  /** Each adapter that is held now, layout.size values each, in the order of the numbers. */
   clusterStates(): Map<number, Float32Array> {
-    const rows = new Map(this.plan.adapters.map((adapter, i) => [this.#labels[i]!, adapter.row]));
+    const rows = new Map(this.plan.adapters.map((adapter, i) => [this.#held[i]!, adapter.row]));
     return new Map([...rows].sort(([a], [b]) => a - b).map(([label, row]) => [label, this.#bank.get(row)]));
   }
 
   /** The assignment that holds before any round: all submissions share the one initial adapter. */
   initialAssignment(): RoundAssignment {
     return {
-      ...this.#submissionColumns(),
+      ...this.#submissionColumns(this.plan.adapters),
       labels: this.plan.adapters.map(() => 0),
       clusteringAccuracy: null,
       ari: null,
@@ -273,9 +403,11 @@ export class Federation {
     return round % this.#options.settings.evalEvery === 0 || round === this.rounds;
   }
 
-  #job(adapter: PlannedAdapter): LocalJob {
+  /** @param share of its steps that a slow client does */
+  #job(adapter: PlannedAdapter, share: number | undefined): LocalJob {
     const { tasks, rows, settings } = this.#options;
-    const steps = stepsPerTask(this.method.adapters, settings.feditSteps, settings.localSteps, adapter.parts.length);
+    const { localSteps, feditSteps } = settings;
+    const steps = stepsDone(share, stepsPerTask(this.method.adapters, feditSteps, localSteps, adapter.parts.length));
     const { client, slot, row, samples } = adapter;
     const parts = adapter.parts.map(({ task }) => ({ task: tasks[task]!, rows: rows[client]![task]!, steps }));
     return { client, slot, row, samples, parts };
@@ -283,6 +415,7 @@ export class Federation {
 
   async #group(round: number, submissions: readonly Submission[], signal?: AbortSignal): Promise<Assignment> {
     const grouping = GROUPINGS[this.method.grouping];
+    if (this.method.grouping === 'kmeans') this.#tellOfAbsentTasks(submissions);
     if (grouping.sees === 'truth') return grouping.group(submissions.map((submission) => this.#truthOf(submission)));
     const { engine, settings } = this.#options;
     return grouping.group({
@@ -304,6 +437,17 @@ export class Federation {
     });
   }
 
+  /** For the user alone: the server cannot know it. */
+  #tellOfAbsentTasks(submissions: readonly Submission[]): void {
+    const k = this.#clusters();
+    const present = new Set(submissions.map((submission) => this.#truthOf(submission))).size;
+    if (k === 'auto' || present >= Math.min(k, this.plan.tasks.length) || submissions.length <= k) return;
+    this.#announce(
+      `the adapters of a round were of ${present} of ${this.plan.tasks.length} tasks only: K-means makes K = ${k} clusters all the ` +
+        'same, so adapters of one task may be parted',
+    );
+  }
+
   /** Clusters that K-means is asked for. */
   #clusters(): number | 'auto' {
     const { kmeansK } = this.#options.settings;
@@ -321,13 +465,17 @@ export class Federation {
     return this.plan.adapters.find(own)!.parts[0]!.task;
   }
 
+  /** Takes the assignment over into what clients hold. */
   #record(submissions: readonly Submission[], assignment: Assignment): RoundAssignment {
     const byRow = new Map(submissions.map((submission, i) => [submission.row, i]));
-    const inOrder = (values: Int32Array | Float64Array) =>
-      this.plan.adapters.map((adapter) => values[byRow.get(adapter.row)!]!);
+    const { adapters } = this.plan;
+    const label = ({ row }: PlannedAdapter) => assignment.labels[byRow.get(row) ?? -1];
+    this.#held = heldAfter(this.#held, adapters.map(label), assignment.clusters);
+    const submitted = adapters.filter(({ row }) => byRow.has(row));
+    const inOrder = (values: Int32Array | Float64Array) => submitted.map(({ row }) => values[byRow.get(row)!]!);
     const labels = inOrder(assignment.labels);
-    const columns = this.#submissionColumns();
-    const { scored } = GROUPINGS[this.method.grouping];
+    const columns = this.#submissionColumns(submitted);
+    const scored = GROUPINGS[this.method.grouping].scored && labels.length > 0;
     const { inertia, iterations, clusters, reseeded, path } = assignment;
     return {
       ...columns,
@@ -344,8 +492,7 @@ export class Federation {
     };
   }
 
-  #submissionColumns(): Pick<RoundAssignment, 'trueTasks' | 'clients' | 'samples'> {
-    const { adapters } = this.plan;
+  #submissionColumns(adapters: readonly PlannedAdapter[]): Pick<RoundAssignment, 'trueTasks' | 'clients' | 'samples'> {
     return {
       trueTasks: adapters.map((adapter) => trueTask(this.plan, adapter)),
       clients: adapters.map((adapter) => adapter.client),
@@ -360,25 +507,19 @@ export class Federation {
   }
 }
 
+/** The assignment of a round whose results are too few to be averaged. */
+const SKIPPED: Assignment = {
+  labels: new Int32Array(0),
+  clusters: 0,
+  inertia: null,
+  iterations: null,
+  reseeded: 0,
+  path: 'skipped',
+  margin: null,
+  silhouette: null,
+};
+
 /** Draws row 0 of a run's bank, and its frozen head where the head is not trained. */
 export function startRow(bank: Bank, seed: number): void {
   bank.initialise(0, streamKey(seed, 'initial'));
-}
-
-/**
- * What each client holds for each of its tasks when submission i of the plan is in cluster `labels[i]`.
- *
- * @param rowOf bank row that holds the adapter of a planned adapter and its label
- */
-export function holdingsOf(
-  plan: Plan,
-  labels: readonly number[],
-  rowOf: (adapter: PlannedAdapter, label: number) => number,
-): Holding[] {
-  return plan.adapters.flatMap((adapter, i) =>
-    adapter.parts.map(({ task, samples }) => {
-      const cluster = labels[i]!;
-      return { task, cluster, row: rowOf(adapter, cluster), samples };
-    }),
-  );
 }

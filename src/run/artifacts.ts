@@ -21,11 +21,13 @@ import { RUN_FILES } from './folder.js';
 export interface RoundAdapters {
   round: number;
   layout: AdapterLayout;
-  /** flat adapter of each cluster, layout.size values */
+  /** flat adapter of each cluster, layout.size values; above the labels those that absent clients kept */
   states: ReadonlyMap<number, Float32Array>;
   /** per submission: client, then listed task */
   labels: readonly number[];
   trueTasks: readonly string[];
+  /** what all clients hold, absent ones too: a key of `states` for each of their adapters; absent where it is `labels` */
+  held?: readonly number[];
 }
 
 export function roundFile(folder: string, round: number): string {
@@ -48,7 +50,7 @@ export function namedTensors(
 
 /**
  * Writes what torch.load(weights_only=True) reads as {round, cluster_states {cluster: {name: tensor}}, labels,
- * true_tasks}, reads it back and compares every value.
+ * true_tasks}, with `held` where not all clients took part; reads it back and compares every value.
  *
  * @throws FltacError IO; INTERNAL when it does not read back equal
  */
@@ -60,6 +62,7 @@ export async function writeRoundAdapters(face: EngineFace, folder: string, adapt
     ['cluster_states', states],
     ['labels', adapters.labels],
     ['true_tasks', adapters.trueTasks],
+    ...(adapters.held === undefined ? [] : [['held', adapters.held] as const]),
   ]);
   await face.writeArchive(file, value);
   const back = await readRoundAdapters(face, file, adapters.layout);
@@ -91,9 +94,12 @@ export async function readRoundAdapters(face: EngineFace, file: string, layout: 
   if (labels.length !== trueTasks.length) {
     throw badRoundFile(file, `${labels.length} labels but ${trueTasks.length} true_tasks`);
   }
-  const missing = labels.find((label) => !states.has(label));
+  const held = dict.has('held')
+    ? { held: asList(dict.get('held'), file, 'held').map((number) => asInt(number, file, 'a held adapter')) }
+    : {};
+  const missing = [...labels, ...(held.held ?? [])].find((label) => !states.has(label));
   if (missing !== undefined) throw badRoundFile(file, `label ${missing} has no cluster state`);
-  return { round: asInt(dict.get('round'), file, 'round'), layout, states, labels, trueTasks };
+  return { round: asInt(dict.get('round'), file, 'round'), layout, states, labels, trueTasks, ...held };
 }
 
 function flattenState(state: ArchiveDict, layout: AdapterLayout, file: string, label: number): Float32Array {

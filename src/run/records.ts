@@ -4,12 +4,13 @@
  */
 import type { TaskScore } from '../federation/evaluation.js';
 import type { LocalReport } from '../federation/executor.js';
-import type { RoundAssignment, RoundOutcome } from '../federation/round.js';
+import type { RoundAssignment, RoundClients, RoundOutcome } from '../federation/round.js';
 import type { JsonRecord } from './journal.js';
 
 /** All records of one round, `round_done` last: a round whose last record is absent did not happen. */
 export function roundRecords(outcome: RoundOutcome): JsonRecord[] {
   return [
+    ...(outcome.clients.everyone ? [] : [clientsRecord(outcome.round, outcome.clients)]),
     ...outcome.local.map((report) => localRecord(outcome.round, report)),
     ...evalRecords(outcome.round, outcome.scores ?? []),
     {
@@ -20,6 +21,13 @@ export function roundRecords(outcome: RoundOutcome): JsonRecord[] {
       clustering_accuracy: outcome.assignment.clusteringAccuracy,
     },
   ];
+}
+
+/** Who took part, where it was not everyone wholly. */
+function clientsRecord(round: number, clients: RoundClients): JsonRecord {
+  const { selected, dropped, stragglers, aggregated } = clients;
+  const failed = clients.failed.map(({ client, task, reason }) => ({ client, task, reason }));
+  return { round, phase: 'clients', selected, dropped, stragglers, failed, aggregated };
 }
 
 /** `loss` is the mean over the local steps, as the published code logs it. */

@@ -9,7 +9,8 @@ import type { Holding } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
 import { planAdapters, trueTask, type Plan } from '../federation/plan.js';
-import { holdingsOf, startRow } from '../federation/round.js';
+import { holdingsOf } from '../federation/held.js';
+import { startRow } from '../federation/round.js';
 import { readRoundAdapters, roundFile, type RoundAdapters } from './artifacts.js';
 import { RUN_FILES } from './folder.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
@@ -88,8 +89,8 @@ export async function openSavedRound(
     const clusters = saved === undefined ? [0] : [...saved.states.keys()];
     bank = run.engine.createBank(run.spec, clusters.length);
     await fill(bank, run, saved);
-    const labels = saved?.labels ?? plan.adapters.map(() => 0);
-    const holdings = holdingsOf(plan, labels, (_, label) => clusters.indexOf(label));
+    const held = saved?.held ?? saved?.labels ?? plan.adapters.map(() => 0);
+    const holdings = holdingsOf(plan, held, (_, number) => clusters.indexOf(number));
     const made = bank;
     const dispose = () => {
       made.dispose();
@@ -126,12 +127,24 @@ function planOf({ config, scenario, rows }: OpenRun): Plan {
 async function readSaved(run: OpenRun, plan: Plan, file: string): Promise<RoundAdapters> {
   const saved = await readRoundAdapters(run.face, file, run.engine.layout(run.spec));
   const expected = plan.adapters.map((adapter) => trueTask(plan, adapter));
-  if (expected.join('\n') === saved.trueTasks.join('\n')) return saved;
+  const { held } = saved;
+  const fits =
+    held === undefined
+      ? expected.join('\n') === saved.trueTasks.join('\n')
+      : held.length === expected.length && isSubsequence(saved.trueTasks, expected);
+  if (fits) return saved;
   throw new FltacError(
     'FORMAT',
     `${file} has ${saved.trueTasks.length} submissions (${saved.trueTasks.join(', ')}), ` +
       `but the run's config.yaml makes ${expected.length} (${expected.join(', ')}): they are of different runs`,
   );
+}
+
+/** Whether the parts occur in the whole in this order: clients that were absent leave their tasks out. */
+function isSubsequence(parts: readonly string[], whole: readonly string[]): boolean {
+  let found = 0;
+  for (const item of whole) if (found < parts.length && item === parts[found]) found += 1;
+  return found === parts.length;
 }
 
 /**

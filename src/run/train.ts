@@ -206,7 +206,9 @@ async function saveAdapters(
 ): Promise<void> {
   const { labels, trueTasks } = assignment;
   const states = federation.clusterStates();
-  await writeRoundAdapters(run.face, folder, { round, layout: federation.layout, states, labels, trueTasks });
+  const { layout, held } = federation;
+  const absent = held.length === labels.length ? {} : { held };
+  await writeRoundAdapters(run.face, folder, { round, layout, states, labels, trueTasks, ...absent });
 }
 
 /**
@@ -243,7 +245,7 @@ function roundLine(rounds: number, outcome: RoundOutcome): string {
   const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
   const { clusteringAccuracy } = outcome.assignment;
   const parts = [
-    `loss ${mean.toFixed(3)}`,
+    ...(losses.length === 0 ? [] : [`loss ${mean.toFixed(3)}`]),
     ...(clusteringAccuracy === null ? [] : [`clustering accuracy ${score(clusteringAccuracy)}`]),
     ...(outcome.scores ?? []).map(({ task, metric }) => `${task} ${score(metric)}`),
   ];

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FltacError } from '../../src/errors.js';
-import { Federation, type FederationSettings } from '../../src/federation/round.js';
+import type { FinishedPart, LocalStore } from '../../src/federation/executor.js';
+import { Federation, type FederationOptions, type FederationSettings } from '../../src/federation/round.js';
 import { silentLog, type Log } from '../../src/run/log.js';
 import { FAKE_LAYOUT, FakeEngine } from '../support/fake-engine.js';
 import { fakeTasks, rowsOfCounts } from '../support/fake-scenario.js';
@@ -18,6 +19,11 @@ const SETTINGS: FederationSettings = {
   evalBatchSize: 8,
   weights: 'samples',
   feditSteps: 'published',
+  participation: 'all',
+  dropoutClients: 0,
+  stragglerClients: 0,
+  minClients: 1,
+  onClientFailure: 'stop',
   kmeansK: 'tasks',
   kmeansSpace: 'parameters',
   kmeansMetric: 'euclidean',
@@ -37,6 +43,7 @@ const COUNTS = [
 ];
 
 interface Made {
+  options: FederationOptions;
   federation: Federation;
   engine: FakeEngine;
   warnings: string[];
@@ -46,7 +53,7 @@ function make(changes: Partial<FederationSettings> = {}, counts = COUNTS, cohort
   const engine = new FakeEngine();
   const warnings: string[] = [];
   const log: Log = { ...silentLog(), warn: (message) => void warnings.push(message) };
-  const federation = Federation.create({
+  const options: FederationOptions = {
     engine,
     spec: SPEC,
     tasks: fakeTasks({ sst2: 120, mrpc: 190, rte: 105 }),
@@ -55,8 +62,8 @@ function make(changes: Partial<FederationSettings> = {}, counts = COUNTS, cohort
     settings: { ...SETTINGS, ...changes },
     cohort,
     log,
-  });
-  return { federation, engine, warnings };
+  };
+  return { options, federation: Federation.create(options), engine, warnings };
 }
 
 const values = (federation: Federation) => [...federation.clusterStates().values()].map((state) => [...state]);
@@ -223,6 +230,270 @@ describe('the common start', () => {
     for (let row = 1; row < bank.rows; row += 1) expect(bank.get(row)).toEqual(bank.get(0));
     expect(bank.get(0)).not.toEqual(new Float32Array(FAKE_LAYOUT.size));
     expect(make({ seed: 1 }).engine.banks[0]!.get(0)).not.toEqual(bank.get(0));
+  });
+});
+
+describe('clients that do not take part', () => {
+  const settings = { participation: 2, rounds: 6 } as const;
+
+  it('keep their adapters, and are no part of the assignment', async () => {
+    const { federation, engine } = make(settings);
+    const bank = engine.banks[0]!;
+    for (const round of [1, 2, 3]) {
+      const before = bank.values.map((row) => [...row]);
+      const { assignment, clients, local } = await federation.round(round);
+      expect(clients.selected).toHaveLength(2);
+      expect([...new Set(assignment.clients)]).toEqual(clients.selected);
+      expect([...new Set(local.map((report) => report.client))]).toEqual(clients.selected);
+      for (const { client, row } of federation.plan.adapters) {
+        const now = [...bank.get(row)];
+        if (clients.selected.includes(client)) expect(now).not.toEqual(before[row]);
+        else expect(now).toEqual(before[row]);
+      }
+    }
+  });
+
+  it('hold adapters whose numbers are equal where their values are', async () => {
+    const { federation, engine } = make(settings);
+    for (const round of [1, 2, 3, 4]) {
+      await federation.round(round);
+      const states = federation.clusterStates();
+      expect([...states.keys()]).toEqual([...states.keys()].map((_, i) => i));
+      federation.plan.adapters.forEach(({ row }, i) => {
+        expect(engine.banks[0]!.get(row)).toEqual(states.get(federation.held[i]!));
+      });
+    }
+  });
+
+  it('count by their samples in the evaluation', async () => {
+    const { federation } = make({ participation: 1, rounds: 1 });
+    const { scores, clients } = await federation.round(1);
+    const holders = federation.holdings();
+    for (const [task, entry] of scores!.entries()) {
+      const numbers = new Set(holders.filter((holding) => holding.task === task).map((holding) => holding.cluster));
+      expect(entry.adapters).toBe(numbers.size);
+    }
+    const [client] = clients.selected;
+    expect(scores!.map(({ adapters }) => adapters)).toEqual(COUNTS[client!]!.map((count) => (count > 0 ? 2 : 1)));
+  });
+
+  it('because they dropped out are not trained', async () => {
+    const { federation } = make({ dropoutClients: 0.5 });
+    const { clients, local, optimizerSteps } = await federation.round(1);
+    expect(clients.dropped.length).toBeGreaterThan(0);
+    expect(local.filter((report) => clients.dropped.includes(report.client))).toEqual([]);
+    expect(optimizerSteps).toBe(4 * local.length);
+  });
+
+  it('wholly, being slow, have their part averaged', async () => {
+    const { federation } = make({ stragglerClients: 1, localSteps: 10 });
+    const { clients, local, assignment } = await federation.round(1);
+    expect(clients).toMatchObject({ stragglers: [0, 1, 2, 3], everyone: false, aggregated: true });
+    expect(assignment.labels).toHaveLength(9);
+    const steps = local.map((report) => report.losses.length);
+    expect(Math.min(...steps)).toBeLessThan(10);
+    expect(Math.min(...steps)).toBeGreaterThan(0);
+  });
+
+  it('fewer than min_clients make a round that averages nothing, and says so', async () => {
+    const { federation, engine, warnings } = make({ participation: 2, minClients: 3 });
+    const before = engine.banks[0]!.values.map((row) => [...row]);
+    const { assignment, clients, local, optimizerSteps } = await federation.round(1);
+    expect(assignment).toMatchObject({ labels: [], clusters: 0, path: 'skipped', clusteringAccuracy: null, ari: null });
+    expect(clients.aggregated).toBe(false);
+    expect([local.length, optimizerSteps]).toEqual([0, 0]);
+    expect(engine.banks[0]!.values.map((row) => [...row])).toEqual(before);
+    expect(warnings.join()).toMatch(/round 1: .*min_clients is 3.*nothing is averaged/);
+  });
+
+  it('may leave tasks without an adapter in a round, which is told', async () => {
+    const counts = [
+      [9, 9, 0],
+      [9, 9, 0],
+      [9, 9, 0],
+      [0, 0, 9],
+    ];
+    const { federation, warnings } = make({ participation: 3, rounds: 20 }, counts);
+    const absent = [];
+    for (let round = 1; round <= 20; round += 1) {
+      const { assignment, clients } = await federation.round(round);
+      if (clients.selected.includes(3)) continue;
+      absent.push(round);
+      expect(new Set(assignment.trueTasks)).toEqual(new Set(['sst2', 'mrpc']));
+      expect(assignment.clusters).toBe(3);
+    }
+    expect(absent.length).toBeGreaterThan(0);
+    expect(warnings.filter((line) => line.includes('of 2 of 3 tasks'))).toHaveLength(1);
+  });
+});
+
+describe('a client whose training diverges', () => {
+  /** An engine for which client 1's adapters become infinite. */
+  function diverging(made: Made, from = 1): Made {
+    const { engine, federation } = made;
+    const train = engine.train.bind(engine);
+    const rows = federation.plan.adapters.filter(({ client }) => client === 1).map(({ row }) => row);
+    let calls = 0;
+    engine.train = async (bank, jobs, options) => {
+      const results = await train(bank, jobs, options);
+      calls += 1;
+      jobs.forEach(({ row }, i) => {
+        if (row !== rows[0] || calls < from) return;
+        results[i]!.losses[1] = Infinity;
+        bank.set(row, new Float32Array(FAKE_LAYOUT.size).fill(NaN));
+      });
+      return results;
+    };
+    return made;
+  }
+
+  it('ends the run by default, saying how to leave it out', async () => {
+    const { federation } = diverging(make());
+    await expect(federation.round(1)).rejects.toMatchObject({
+      code: 'NON_FINITE',
+      message: expect.stringMatching(/client 1, task sst2.*on_client_failure=exclude/) as string,
+    });
+  });
+
+  it('is left out with on_client_failure: exclude, keeps its adapters and is told', async () => {
+    const { federation, engine, warnings } = diverging(make({ onClientFailure: 'exclude' }));
+    const bank = engine.banks[0]!;
+    const start = [...bank.get(0)];
+    const { assignment, clients, local } = await federation.round(1);
+    expect(assignment.clients).toEqual([0, 0, 0, 2, 2, 3, 3]);
+    expect(local.map((report) => report.client)).toEqual(assignment.clients);
+    expect(clients).toMatchObject({ everyone: false, aggregated: true });
+    expect(clients.failed).toMatchObject([{ client: 1, task: 'sst2' }]);
+    for (const { client, row } of federation.plan.adapters) {
+      if (client === 1) expect([...bank.get(row)]).toEqual(start);
+      else expect([...bank.get(row)]).not.toEqual(start);
+    }
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/client 1 is left out of round 1 and keeps its adapters: .*is Infinity at step 2 of 4/);
+  });
+
+  it('leaves the others as they would be without it', async () => {
+    const rows = rowsOfCounts(COUNTS).map((row, client) => (client === 1 ? row.map(() => new Int32Array(0)) : row));
+    const failing = diverging(make({ onClientFailure: 'exclude' }));
+    const other = Federation.create({ ...make().options, rows });
+    await failing.federation.round(1);
+    await other.round(1);
+    const held = (federation: Federation) =>
+      federation.plan.adapters.flatMap(({ client }, i) =>
+        client === 1 ? [] : [[...federation.clusterStates().get(federation.held[i]!)!]],
+      );
+    expect(held(failing.federation)).toEqual(held(other));
+  });
+
+  it('with too few others makes a round that averages nothing', async () => {
+    const { federation, engine } = diverging(make({ onClientFailure: 'exclude', minClients: 4 }));
+    const before = engine.banks[0]!.values.map((row) => [...row]);
+    const { clients, assignment } = await federation.round(1);
+    expect([clients.aggregated, assignment.path]).toEqual([false, 'skipped']);
+    expect(engine.banks[0]!.values.map((row) => [...row])).toEqual(before);
+  });
+});
+
+describe('the state between rounds', () => {
+  it.each(['fltac', 'fedit', 'local', 'oracle'] as const)(
+    'of %s is all that later rounds depend on',
+    async (method) => {
+      const settings = { method, rounds: 4, participation: 3, dropoutClients: 0.2, stragglerClients: 0.3 } as const;
+      const whole = make(settings);
+      const first = make(settings);
+      for (const round of [1, 2]) {
+        await whole.federation.round(round);
+        await first.federation.round(round);
+      }
+      const second = make(settings);
+      second.federation.restore(first.federation.state());
+      for (const round of [3, 4]) {
+        const { seconds: a, ...expected } = await whole.federation.round(round);
+        const { seconds: b, ...found } = await second.federation.round(round);
+        expect([a >= 0, b >= 0]).toEqual([true, true]);
+        expect(found).toEqual(expected);
+      }
+      expect(values(second.federation)).toEqual(values(whole.federation));
+      expect(second.federation.held).toEqual(whole.federation.held);
+    },
+  );
+
+  it('holds each distinct adapter once', async () => {
+    const { federation } = make();
+    expect(federation.state().vectors.get('adapters')).toHaveLength(1);
+    await federation.round(1);
+    expect(federation.state().vectors.get('adapters')).toHaveLength(3);
+    expect(federation.state().held).toHaveLength(9);
+  });
+
+  it('of another plan is refused', async () => {
+    const { federation } = make();
+    const state = make({}, [[5, 5, 5]]).federation.state();
+    expect(() => federation.restore(state)).toThrow(/3 held adapters .* is not one of this run's 9/);
+    await expect(federation.round(1)).resolves.toBeDefined();
+  });
+});
+
+describe('local work that was kept', () => {
+  /** A store in memory. */
+  function memory(): LocalStore & { groups: (readonly FinishedPart[])[] } {
+    const groups: (readonly FinishedPart[])[] = [];
+    return {
+      groups,
+      // eslint-disable-next-line @typescript-eslint/require-await -- what is asked for is an async iterable
+      async *load() {
+        yield* groups.slice();
+      },
+      save: (_, parts) => Promise.resolve(void groups.push(parts)),
+    };
+  }
+
+  it.each(['fltac', 'fedit'] as const)('of %s is not done again, and the round ends the same', async (method) => {
+    for (const kept of [0, 1, 2, 5, 9]) {
+      const whole = make({ method }, COUNTS, 2);
+      const store = memory();
+      const { seconds: a, ...expected } = await whole.federation.round(1, undefined, store);
+      const waves = whole.engine.waves.length;
+      const rest = make({ method }, COUNTS, 2);
+      store.groups.splice(kept);
+      const left = Math.max(0, waves - kept);
+      const { seconds: b, ...found } = await rest.federation.round(1, undefined, store);
+      expect([a >= 0, b >= 0]).toEqual([true, true]);
+      expect(found).toEqual(expected);
+      expect(rest.engine.waves).toHaveLength(left);
+      expect(rest.engine.waves).toEqual(whole.engine.waves.slice(waves - left));
+      expect(values(rest.federation)).toEqual(values(whole.federation));
+    }
+  });
+
+  it('counts as progress, and may be of another cohort', async () => {
+    const whole = make({}, COUNTS, 2);
+    const store = memory();
+    await whole.federation.round(1, undefined, store);
+    store.groups.splice(2);
+    const rest = make({}, COUNTS, 100);
+    await rest.federation.round(1, undefined, store);
+    expect(rest.engine.waves.map((wave) => wave.length)).toEqual([5]);
+    expect(values(rest.federation)).toEqual(values(whole.federation));
+  });
+
+  it('of a client that failed keeps it out', async () => {
+    const made = () => make({ onClientFailure: 'exclude' }, COUNTS, 4);
+    const store = memory();
+    const failed = { client: 0, slot: 0, part: 0, losses: new Float64Array(4).fill(NaN), failure: 'it diverged' };
+    store.groups.push([failed]);
+    const { federation, engine } = made();
+    const { clients, assignment } = await federation.round(1, undefined, store);
+    expect(clients.failed).toEqual([{ client: 0, task: expect.any(String) as string, reason: 'it diverged' }]);
+    expect(assignment.clients).not.toContain(0);
+    const rows = federation.plan.adapters.filter(({ client }) => client === 0).map(({ row }) => row);
+    expect(engine.waves.flat().filter((row) => rows.includes(row))).toEqual([]);
+  });
+
+  it('of another run is refused', async () => {
+    const store = memory();
+    store.groups.push([{ client: 0, slot: 0, part: 0, losses: new Float64Array(3), adapter: new Float32Array(10) }]);
+    await expect(make().federation.round(1, undefined, store)).rejects.toMatchObject({ code: 'FORMAT' });
   });
 });
 

@@ -8,7 +8,7 @@ const key = rowsOf('machine');
 
 export const MACHINE_KEYS = {
   output_dir: key({
-    ...FLAG,
+    ...FREE_FLAG,
     kind: text('a folder', 'folder'),
     default: derived('results/<scenario>_<method>', ({ scenario, method }) => `results/${scenario}_${method}`),
     meaning: "the run's folder",
