@@ -1,4 +1,5 @@
 /** Which columns of a data file are wanted, and what takes their values while the file is read. */
+import { isUtf8 } from 'node:buffer';
 import { dirname, extname, resolve } from 'node:path';
 import { FltacError } from '../errors.js';
 import { GrowingArray, ImageColumnBuilder, TextColumnBuilder, type Table } from './table.js';
@@ -34,13 +35,22 @@ export function missingColumns(
   missing: readonly Pick<ColumnSink, 'name'>[],
   found: readonly string[],
 ): FltacError {
-  const quoted = (names: readonly string[]) => names.map((name) => `"${name}"`).join(', ');
   const wanted = quoted(missing.map(({ name }) => name));
   return new FltacError('FORMAT', `${path}: no column ${wanted}; the file has ${quoted(found) || 'none'}`);
 }
 
+/** Names as a message shows them: a file may have any number, of any length. */
+function quoted(names: readonly string[]): string {
+  const shown = names.slice(0, 20).map((name) => JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name));
+  return names.length > shown.length ? `${shown.join(', ')}, …` : shown.join(', ');
+}
+
 /** More different names than this are no classes: a wrong column was named. */
 const MOST_NAMES = 10_000;
+
+function isText(value: unknown): value is string | Uint8Array {
+  return value instanceof Uint8Array ? isUtf8(value) : typeof value === 'string';
+}
 
 class TextSink implements ColumnSink {
   readonly expected = 'a text';
@@ -54,7 +64,7 @@ class TextSink implements ColumnSink {
   accept(value: unknown): boolean {
     const absent = value === null || value === undefined;
     if (absent && this.required) return false;
-    if (!absent && !(value instanceof Uint8Array) && typeof value !== 'string') return false;
+    if (!absent && !isText(value)) return false;
     this.values.append(absent ? '' : value);
     return true;
   }

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { MOST_LINE_BYTES } from '../../src/data/lines.js';
 import { readTable } from '../../src/data/read-table.js';
 import { temporaryFolder } from '../support/files.js';
 
@@ -65,6 +66,20 @@ describe('a CSV file', () => {
       code: 'FORMAT',
       message: expect.stringMatching(message) as string,
     });
+  });
+
+  it('is refused in another encoding than UTF-8', async () => {
+    const path = fileOf('');
+    writeFileSync(path, Buffer.from('text,label\nna\xefve,1\n', 'latin1'));
+    await expect(readTable([path], NAMES)).rejects.toMatchObject({
+      code: 'FORMAT',
+      message: `${path}: expected text in UTF-8, found another encoding: save the file as UTF-8`,
+    });
+  });
+
+  it('is refused where a quote takes in more than any text', async () => {
+    const path = fileOf(`text,label\n"${'a,1\n'.repeat(MOST_LINE_BYTES / 4 + 10)}`);
+    await expect(readTable([path], NAMES)).rejects.toThrow(/broken CSV file \(.*[Mm]ax/);
   });
 
   it('that is not there is an IO error, and of an unknown kind one of usage', async () => {

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { readJsonl } from '../../src/data/jsonl.js';
+import { MOST_LINE_BYTES } from '../../src/data/lines.js';
 import { temporaryFolder } from '../support/files.js';
 
 const choose = (first: Readonly<Record<string, unknown>>) => ({
@@ -52,6 +53,31 @@ describe('readJsonl', () => {
     const path = fileOf('{"text": "a", "label": 0}', line);
     const failure = { code: 'FORMAT', message: expect.stringMatching(message) as string };
     await expect(readJsonl([path], choose)).rejects.toMatchObject(failure);
+  });
+
+  it('takes a byte order mark for none of the text, and CR LF on the last line', async () => {
+    const table = await readJsonl([fileOf('\ufeff{"text": "a", "label": 0}\r', '{"text": "b", "label": 1}\r')], choose);
+    expect([table.rows, table.texts[0]?.get(1)]).toEqual([2, 'b']);
+  });
+
+  it('refuses text that is not UTF-8, naming the line', async () => {
+    const path = fileOf();
+    writeFileSync(path, Buffer.from('{"text": "a", "label": 0}\n{"text": "na\xefve", "label": 1}\n', 'latin1'));
+    await expect(readJsonl([path], choose)).rejects.toMatchObject({
+      code: 'FORMAT',
+      message: `${path}:2: expected text in UTF-8, found another encoding: save the file as UTF-8`,
+    });
+  });
+
+  it('reads a line of many megabytes, and refuses one beyond any text', async () => {
+    const text = 'x'.repeat(20_000_000);
+    const table = await readJsonl([fileOf(JSON.stringify({ text, label: 1 }))], choose);
+    expect(table.texts[0]?.get(0).length).toBe(text.length);
+    const path = fileOf('{"text": "a", "label": 0}', `{"text": "${'y'.repeat(MOST_LINE_BYTES)}"}`);
+    await expect(readJsonl([path], choose)).rejects.toMatchObject({
+      code: 'FORMAT',
+      message: `${path}:2: expected lines of at most ${MOST_LINE_BYTES} bytes, found more`,
+    });
   });
 
   it('says IO for a file that is not there', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readParquet } from '../../src/data/parquet.js';
 import { checkTable, majorityShare, type Table } from '../../src/data/table.js';
+import { numberAt, numbersOf, written } from '../fuzz/thrift-bytes.js';
 import { dataFixture, temporaryFolder } from '../support/files.js';
 import { describeWithShared, sharedPath } from '../support/shared.js';
 
@@ -57,7 +58,7 @@ describe('readParquet', () => {
     ['labels-null.parquet', /row 1, column "label": expected a class number, found nothing/],
     ['labels-float.parquet', /row 0, column "label": expected a class number, found 0.5/],
     ['text-null.parquet', /row 1, column "sentence1": expected a text, found nothing/],
-    ['text-list.parquet', /row 0, column "sentence1": expected a text, found a value of type object/],
+    ['text-list.parquet', /column "sentence1": expected a text in each row, found lists/],
   ])('refuses %s, naming row and column', async (name, message) => {
     const failure = { code: 'FORMAT', message: expect.stringMatching(message) as string };
     await expect(readParquet([dataFixture(name)], PAIR)).rejects.toMatchObject(failure);
@@ -95,6 +96,70 @@ describe('readParquet', () => {
       expect(outcome, `byte ${place}: ${outcome.stack ?? ''}`).toMatchObject({ name: 'FltacError', code: 'FORMAT' });
     }
     expect(refused).toBeGreaterThan(20);
+  });
+
+  it.each([
+    [
+      'bomb-dictionary.parquet',
+      /its 1114 bytes expand to more than \d+ \(200 times and 64 MiB\): a decompression bomb/,
+    ],
+    [
+      'bomb-page.parquet',
+      /column "sentence1" of row group 0 cannot be read \(a page of 3000000\d\d bytes; at most 268435456/,
+    ],
+    ['delta-texts.parquet', /texts are in DELTA_BYTE_ARRAY encoding, which is not read: write them plain/],
+  ])('refuses %s, which stands for far more than it is, before memory is taken for it', async (name, message) => {
+    const before = process.memoryUsage.rss();
+    const failure = { code: 'FORMAT', message: expect.stringMatching(message) as string };
+    await expect(readParquet([dataFixture(name)], PAIR)).rejects.toMatchObject(failure);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(400e6);
+  });
+
+  it('refuses a run of more values than its page has, which the decoder would write out', async () => {
+    const path = join(temporaryFolder(), 'run.parquet');
+    const bytes = readFileSync(dataFixture('pairs-plain-v2.parquet'));
+    const levels = numbersOf(bytes, 4).end;
+    // A run of 23 levels that says 63; with more bytes it could say two billion.
+    expect(bytes[levels]).toBe(23 << 1);
+    bytes[levels] = 63 << 1;
+    writeFileSync(path, bytes);
+    await expect(readParquet([path], PAIR)).rejects.toThrow(/\(a run of 63 values in a page with 23 left\)/);
+  });
+
+  it('refuses more rows in a group than can be decoded, and a footer that is no footer', async () => {
+    const path = join(temporaryFolder(), 'rows.parquet');
+    const bytes = readFileSync(dataFixture('pairs-required.parquet'));
+    const length = bytes.readUInt32LE(bytes.length - 8);
+    const start = bytes.length - 8 - length;
+    let footer = Buffer.from(bytes.subarray(start, -8));
+    // Every count of 23 (zig-zag 46) that stands for rows or values.
+    for (;;) {
+      const place = numbersOf(footer, 0).places.find((at) => at.signed && numberAt(footer, at) === 23);
+      if (!place) break;
+      const large = written(10_000_001, true);
+      footer = Buffer.concat([footer.subarray(0, place.start), large, footer.subarray(place.end)]);
+    }
+    const tail = Buffer.alloc(8, 'PAR1');
+    tail.writeUInt32LE(footer.length);
+    writeFileSync(path, Buffer.concat([bytes.subarray(0, start), footer, tail.fill('PAR1', 4)]));
+    await expect(readParquet([path], PAIR)).rejects.toThrow(
+      /row group 0 has 10000001 rows; at most 10000000 are taken: write smaller groups/,
+    );
+    writeFileSync(path, Buffer.concat([bytes.subarray(0, -8), Buffer.from([0, 0, 0, 127]), Buffer.from('PAR1')]));
+    await expect(readParquet([path], PAIR)).rejects.toThrow(
+      /expected a footer of at most 67108864 bytes, found one of/,
+    );
+  });
+
+  it('refuses texts that are not UTF-8, naming the row', async () => {
+    const path = join(temporaryFolder(), 'latin.parquet');
+    const bytes = readFileSync(dataFixture('pairs-plain-v2.parquet'));
+    const at = bytes.indexOf('boat');
+    bytes[at] = 0xef;
+    writeFileSync(path, bytes);
+    await expect(readParquet([path], PAIR)).rejects.toThrow(
+      /row \d+, column "sentence1": expected a text, found bytes that are not UTF-8/,
+    );
   });
 
   it('says what a file is that is no Parquet file', async () => {
