@@ -138,7 +138,9 @@ async function answerMissing(work: Work): Promise<GenerateOutcome> {
   const limit = options.limit ?? config.maxEvalBatches * config.evalBatchSize;
   const earlier = new Map(file.earlier.map((answer) => [keyOf(answer.task, answer.row), answer]));
   const wanted = tasks.flatMap((from) => rowsOf(from, limit).map((row) => ({ from, row })));
-  const missing = wanted.filter(({ from, row }) => !earlier.has(keyOf(from.task.name, row)));
+  const isAnswered = ({ from, row }: Pending) => earlier.has(keyOf(from.task.name, row));
+  await assertSamePrompts(wanted.filter(isAnswered), earlier, file.path);
+  const missing = wanted.filter((pending) => !isAnswered(pending));
   if (missing.length < wanted.length) {
     context.log.info(`${file.path} has ${wanted.length - missing.length} of ${wanted.length} answers already`);
   }
@@ -153,6 +155,27 @@ async function answerMissing(work: Work): Promise<GenerateOutcome> {
     round: source.round,
     tasks: tasks.map((from) => summarise(from, answers, made)),
   };
+}
+
+/** @throws FltacError USAGE where an answer is to another prompt or reference than the data give now */
+async function assertSamePrompts(
+  answered: readonly Pending[],
+  earlier: ReadonlyMap<string, Answer>,
+  path: string,
+): Promise<void> {
+  for (const { from, rows } of groupByTask(answered)) {
+    const { texts, references } = await promptsOf(from, rows);
+    const changed = rows.findIndex((row, p) => {
+      const answer = earlier.get(keyOf(from.task.name, row));
+      return answer?.prompt !== texts[p] || answer?.reference !== references[p];
+    });
+    if (changed < 0) continue;
+    throw new FltacError(
+      'USAGE',
+      `${path} holds an answer to another prompt for row ${rows[changed]!} of ${from.task.name}: the data have changed ` +
+        'since; choose another --output, or give --overwrite to make it anew',
+    );
+  }
 }
 
 /** The chosen tasks. @throws FltacError USAGE for one that the run does not have */
@@ -273,12 +296,16 @@ function groupByTask(batch: readonly Pending[]): Part[] {
 
 async function preparePart({ from, rows }: Part, { temperature, seed }: GenerateAnswersOptions): Promise<PreparedPart> {
   const { task, row } = from;
-  if (task.evalPrompts === undefined) throw new FltacError('INTERNAL', `task ${task.name} has no prompts`);
-  const prompts = await task.evalPrompts(rows);
+  const prompts = await promptsOf(from, rows);
   const { ids, offsets } = prompts;
   const streams = BigUint64Array.from(rows, (number) => streamKey(seed, 'answer', task.name, number));
   const job = { row, prompts: { ids, offsets }, ...(temperature > 0 && { streams }) };
   return { from, rows, prompts, job };
+}
+
+async function promptsOf({ task }: AnsweringTask, rows: Int32Array): Promise<HeldOutPrompts> {
+  if (task.evalPrompts === undefined) throw new FltacError('INTERNAL', `task ${task.name} has no prompts`);
+  return task.evalPrompts(rows);
 }
 
 function answerIds({ ids, offsets, finished }: GenerateResult): number[][] {

@@ -22,7 +22,7 @@ export class Journal {
    */
   async append(records: readonly JsonRecord[]): Promise<void> {
     if (records.length === 0) return;
-    const text = records.map((record) => `${toLine(record)}\n`).join('');
+    const text = records.map(toLine).join('');
     try {
       const file = await open(this.path, 'a');
       try {
@@ -50,9 +50,11 @@ async function appendOrNothing(file: FileHandle, text: string): Promise<void> {
   }
 }
 
-function toLine(record: JsonRecord): string {
-  return JSON.stringify(record, (key, value: unknown) => {
+/** A record as a line of JSONL, with its end. @throws FltacError NON_FINITE */
+export function toLine(record: JsonRecord): string {
+  const text = JSON.stringify(record, (key, value: unknown) => {
     if (typeof value !== 'number' || Number.isFinite(value)) return value;
     throw new FltacError('NON_FINITE', `${key === '' ? 'a value' : key} is ${value} and cannot be recorded as JSON`);
   });
+  return `${text}\n`;
 }

@@ -7,8 +7,8 @@ import { readFile, rm, truncate } from 'node:fs/promises';
 import { z } from 'zod';
 import { withLock } from '../data/hub/lock.js';
 import { FltacError, messageOf } from '../errors.js';
-import { assertWritable, writeJsonFile } from './files.js';
-import { Journal, type JsonRecord } from './journal.js';
+import { assertWritable, writeJsonFile, writeTextFile } from './files.js';
+import { Journal, toLine, type JsonRecord } from './journal.js';
 import type { Log } from './log.js';
 
 /** What records depend on, in words that a person can compare. */
@@ -20,7 +20,7 @@ export interface ResumableOptions<T extends JsonRecord> {
   settings: Settings;
   /** what the file holds, for messages: "answers" */
   what: string;
-  /** starts anew, whatever is there */
+  /** starts anew, whatever is there; the earlier file stays until the first new records take its place */
   overwrite: boolean;
   /** what a record looks like */
   schema: z.ZodType<T>;
@@ -31,13 +31,17 @@ export class ResumableFile<T extends JsonRecord> {
   readonly #journal: Journal;
   /** appends wait for one another */
   #last: Promise<void> = Promise.resolve();
+  /** settings of records that are yet to replace a file that is there */
+  #replacing: Settings | undefined;
 
   private constructor(
     readonly path: string,
     /** records of earlier calls */
     readonly earlier: readonly T[],
+    replacing?: Settings,
   ) {
     this.#journal = new Journal(path);
+    this.#replacing = replacing;
   }
 
   /**
@@ -49,7 +53,7 @@ export class ResumableFile<T extends JsonRecord> {
   static async open<T extends JsonRecord>(options: ResumableOptions<T>): Promise<ResumableFile<T>> {
     const { path, settings, overwrite } = options;
     await assertWritable(path);
-    if (overwrite) await rm(path, { force: true });
+    if (overwrite) return new ResumableFile<T>(path, [], settings);
     const lines = await readLines(options);
     if (lines.length > 0) {
       await assertSameSettings(options);
@@ -61,9 +65,18 @@ export class ResumableFile<T extends JsonRecord> {
 
   /** Adds records; they are on disk when this returns. Calls may overlap. @throws FltacError IO */
   async append(records: readonly T[]): Promise<void> {
-    const written = this.#last.then(() => this.#journal.append(records));
+    const written = this.#last.then(() => this.#write(records));
     this.#last = written.catch(() => undefined);
     await written;
+  }
+
+  async #write(records: readonly T[]): Promise<void> {
+    if (this.#replacing === undefined) return this.#journal.append(records);
+    // Without settings the records that are there would be refused: whatever is cut short here, none are mixed.
+    await rm(settingsPath(this.path), { force: true });
+    await writeTextFile(this.path, records.map(toLine).join(''));
+    await writeJsonFile(settingsPath(this.path), this.#replacing);
+    this.#replacing = undefined;
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -163,6 +163,20 @@ describe('a second call', () => {
     });
     expect([run.engine.answered, run.engine.disposed]).toEqual([[], true]);
     expect((await generate({ limit: 2, ...change, overwrite: true })).tasks.map(({ made }) => made)).toEqual([2, 2, 2]);
+  });
+
+  it('does not mix answers to prompts that have changed since', async () => {
+    await trainRun(languageConfig(folder), languageRun().context);
+    const { path: file } = await generate({ limit: 1 });
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"prompt":"', '"prompt":"another '));
+    const run = languageRun();
+    await expect(generate({ limit: 2 }, run)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(
+        /holds an answer to another prompt for row 0 of \w+: the data have changed/,
+      ) as string,
+    });
+    expect(run.engine.answered).toEqual([]);
   });
 
   it('does not mix answers of adapters that were trained anew', async () => {

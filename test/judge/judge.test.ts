@@ -122,7 +122,15 @@ describe('judging answers', () => {
   });
 
   it('judges only the tasks asked for, and has at most --concurrency requests open', async () => {
-    const server = await judgeOf(() => new Promise((resolve) => setTimeout(() => resolve('1'), 20)));
+    // Three requests wait for one another: fewer at a time would never end, more would be counted.
+    const waiting: ((score: string) => void)[] = [];
+    const server = await judgeOf(
+      () =>
+        new Promise((resolve) => {
+          waiting.push(resolve);
+          if (waiting.length === 3) for (const answer of waiting.splice(0)) answer('1');
+        }),
+    );
     const outcome = await judge(server, answersOf(9), { tasks: ['closed_qa'], concurrency: 3 });
     expect(outcome.tasks.map(({ task, scored }) => [task, scored])).toEqual([['closed_qa', 9]]);
     expect(server.mostOpen).toBe(3);
@@ -192,22 +200,27 @@ describe('a second call', () => {
   });
 });
 
+/** Where no answer is waited for in vain: never met, however busy the machine. */
+const PATIENT = 60_000;
+/** Where the wait is what is tested: long enough for the answers that do come. */
+const SILENCE = 2_000;
+
 describe('trouble that passes', () => {
   it.each([
-    ['a server error', { status: 500 }],
-    ['an overloaded server', { status: 529 }],
-    ['a closed connection', { reset: true }],
-    ['half a body', { cut: true, body: '{"choices": [{"message"' }],
-    ['silence', { hang: true }],
-    ['silence within the body', { stall: true }],
-    ['a reply that is no JSON', { body: '<html>hello</html>' }],
-    ['a reply without choices', { body: '{"choices": []}' }],
-  ])('is met by trying again: %s', async (_, fault) => {
+    ['a server error', { status: 500 }, PATIENT],
+    ['an overloaded server', { status: 529 }, PATIENT],
+    ['a closed connection', { reset: true }, PATIENT],
+    ['half a body', { cut: true, body: '{"choices": [{"message"' }, PATIENT],
+    ['silence', { hang: true }, SILENCE],
+    ['silence within the body', { stall: true }, SILENCE],
+    ['a reply that is no JSON', { body: '<html>hello</html>' }, PATIENT],
+    ['a reply without choices', { body: '{"choices": []}' }, PATIENT],
+  ])('is met by trying again: %s', async (_, fault, timeoutMs) => {
     const server = await judgeOf();
     server.faults.push({ ...fault, times: 2 });
     const made = answersOf(1, ['open_qa']);
     const log = keptLog();
-    const outcome = await judge(server, made, {}, { log, timeoutMs: 300 });
+    const outcome = await judge(server, made, {}, { log, timeoutMs });
     expect([outcome.all.scored, server.requests.length]).toEqual([1, 3]);
     expect(log.lines.filter((line) => /^warn: .*; trying again in .* \(try [23] of 3\)$/.test(line))).toHaveLength(2);
   });
@@ -225,19 +238,26 @@ describe('trouble that passes', () => {
       '500s',
       { status: 503, body: '{"error": {"message": "overloaded"}}' },
       /fails to answer \(503\): try again later; it says: overloaded/,
+      PATIENT,
     ],
-    ['rate limits', { status: 429 }, /asks for fewer requests \(429\): wait, lower --concurrency/],
-    ['silence', { hang: true }, /gave no whole answer within 0\.2 s, in every try: give it longer with --timeout/],
+    ['rate limits', { status: 429 }, /asks for fewer requests \(429\): wait, lower --concurrency/, PATIENT],
+    [
+      'silence',
+      { hang: true },
+      /gave no whole answer within 2 s, in every try: give it longer with --timeout/,
+      SILENCE,
+    ],
     [
       'garbage',
       { body: 'hello\nthere' },
       /does not answer as an OpenAI-compatible endpoint \(it says: hello\): check OPENAI_BASE_URL/,
+      PATIENT,
     ],
-  ])('that stays ends the command, with what was scored kept: %s', async (_, fault, message) => {
+  ])('that stays ends the command, with what was scored kept: %s', async (_, fault, message, timeoutMs) => {
     const server = await judgeOf();
     server.faults.push({ ...fault, match: /open_qa 2/, times: 99 });
     const made = answersOf(3, ['open_qa']);
-    const ended = judge(server, made, { concurrency: 1 }, { timeoutMs: 200 });
+    const ended = judge(server, made, { concurrency: 1 }, { timeoutMs });
     await expect(ended).rejects.toMatchObject({ code: 'NETWORK', message: expect.stringMatching(message) as string });
     await expect(ended).rejects.toThrow(/: 2 of 3 scores were added to .*; the same command asks only for the rest$/);
     expect(scoresOf(made)).toHaveLength(2);

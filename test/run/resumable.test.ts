@@ -1,5 +1,5 @@
-import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { ResumableFile, withResumableFile, type Settings } from '../../src/run/resumable.js';
@@ -90,8 +90,18 @@ describe('a resumable file', () => {
         'choose another --output, or give --overwrite to make it anew',
     });
     expect((await open(other, true)).earlier).toEqual([]);
-    expect(existsSync(path)).toBe(false);
-    expect((await open(other)).earlier).toEqual([]);
+  });
+
+  it('keeps what is to be overwritten until the first new record is there', async () => {
+    const { path, open } = opener();
+    await (await open()).append([record(0), record(1)]);
+    const other = { model: 'b' };
+    const file = await open(other, true);
+    expect((await open()).earlier).toEqual([record(0), record(1)]);
+    await file.append([record(2)]);
+    await file.append([record(3)]);
+    expect((await open(other)).earlier).toEqual([record(2), record(3)]);
+    expect(readdirSync(dirname(path)).filter((name) => name.includes('.tmp-'))).toEqual([]);
   });
 
   it('takes other settings while there is no record', async () => {
