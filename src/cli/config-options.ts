@@ -8,8 +8,16 @@ import type { ConfigKey } from '../config/schema.js';
 /** Keys that have a named flag. */
 export const FLAG_KEYS: readonly ConfigKey[] = CONFIG_KEYS.filter((key) => keyRow(key).flag);
 
+const CONFIG_COMMANDS = new WeakSet<Command>();
+
+/** Whether a command has the flags of addConfigOptions. */
+export function takesConfig(command: Command): boolean {
+  return CONFIG_COMMANDS.has(command);
+}
+
 /** Adds --config, --override and the named flags of `keys`. Unknown flags are kept for `configSources` to report. */
 export function addConfigOptions(command: Command, keys: readonly ConfigKey[] = FLAG_KEYS): Command {
+  CONFIG_COMMANDS.add(command);
   command
     .option('--config <file>', 'YAML file with config keys')
     .option('--override <key=value...>', 'set any config key; the value is read as YAML, so lr=5e-4 is a number')

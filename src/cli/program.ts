@@ -1,6 +1,7 @@
 /** The command line's shape: one file a command, put together here. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { tellAllFaults } from './all-faults.js';
 import { addBench } from './commands/bench.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
@@ -53,6 +54,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
   const context = { io, setExitCode };
   const commands = [addTrain, addEvaluate, addGenerate, addJudge, addPartition, addParams, addDoctor, addBench];
   for (const add of commands) add(program, context);
+  tellAllFaults(program);
   addPlanned(program);
   return program;
 }

@@ -14,10 +14,10 @@ describe('wrong usage', () => {
   it.each([
     [['trian'], /unknown command 'trian'[^]*Did you mean train\?/],
     [['bench', 'kmean'], /unknown command 'kmean'[^]*Did you mean kmeans\?/],
-    [['doctor', '--formt', 'json'], /unknown option '--formt'[^]*Did you mean --format\?/],
-    [['doctor', '--format', 'xml'], /Allowed choices are text, json/],
+    [['doctor', '--formt', 'json'], /--formt: is not a flag of this command; did you mean --format\?/],
+    [['doctor', '--format', 'xml'], /--format xml: allowed choices are text, json/],
     [['evaluate'], /missing required argument 'run'/],
-    [['evaluate', 'x', '--round', '1.5'], /argument '1.5' is invalid. Expected an integer, 0 or more/],
+    [['evaluate', 'x', '--round', '1.5'], /--round 1.5: expected an integer, 0 or more/],
     [['train', '--rounds'], /--rounds <integer>' argument missing/],
     [['train', 'stray'], /stray: is not expected here/],
     [['train', '--scenario', 'custom'], /--scenario: custom needs the section data/],
@@ -25,11 +25,11 @@ describe('wrong usage', () => {
     [['train', '--resume', 'results/x'], /--resume is not in this version yet/],
     [['train', '--config', 'none.yaml'], /none\.yaml: the configuration cannot be read: ENOENT/],
     [['generate'], /missing required argument 'run or model'/],
-    [['generate', 'x', '--temperature', 'warm'], /argument 'warm' is invalid. Expected a number, 0 or more/],
-    [['generate', 'x', '--top-p', '0'], /argument '0' is invalid. Expected a number, above 0 and at most 1/],
+    [['generate', 'x', '--temperature', 'warm'], /--temperature warm: expected a number, 0 or more/],
+    [['generate', 'x', '--top-p', '0'], /--top-p 0: expected a number, above 0 and at most 1/],
     [['generate', 'org/model', '--override', 'max_ln=3'], /max_ln is not a config key; did you mean max_len\?/],
     [['generate', 'org/model', '--override', 'scenario=glue'], /is of scenario glue, which classifies/],
-    [['judge', 'a.jsonl'], /required option '--model <name>' not specified/],
+    [['judge', 'a.jsonl'], /--model <name>: is missing, and is needed/],
     [['judge', 'a.jsonl', '--model', 'm'], /api\.openai\.com\/v1 needs an API key: set OPENAI_API_KEY/],
     [['judge', 'a.jsonl', '--model', 'm', '--base-url', 'x'], /base URL .* must be an http\(s\) address/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],
@@ -39,6 +39,45 @@ describe('wrong usage', () => {
     expect(stderr).toMatch(message);
     expect(stderr).toMatch(/^fltac: /);
     expect(stderr).not.toContain('    at ');
+  });
+
+  it.each([
+    [
+      ['evaluate', 'x', 'y', '--round', 'one', '--task', 'sst2', '--max-eval-batches', '0'],
+      [
+        '--task: is not a flag of this command; did you mean --tasks?',
+        'y: is not expected here',
+        '--round one: expected an integer, 0 or more',
+        '--max-eval-batches 0: expected an integer, 1 or more',
+      ],
+    ],
+    [
+      ['generate', 'x', '--temperature', '-1', '--top-p=2', '--limit', 'all', '--formatt=json'],
+      [
+        '--formatt: is not a flag of this command; did you mean --format?',
+        '--temperature -1: expected a number, 0 or more',
+        '--top-p 2: expected a number, above 0 and at most 1',
+        '--limit all: expected an integer, 1 or more',
+      ],
+    ],
+    [
+      ['judge', 'a.jsonl', '--concurrency', '0', '--timeout', '0'],
+      [
+        '--concurrency 0: expected an integer, 1 or more',
+        '--timeout 0: expected a number, above 0 and at most 86400',
+        '--model <name>: is missing, and is needed',
+      ],
+    ],
+    [
+      ['bench', 'kmeans', '--rows', 'x', '--k', '0'],
+      ['--rows x: expected an integer, 1 or more', '--k 0: expected an integer, 1 or more'],
+    ],
+  ])('%j tells all its faults at once', async (argv, faults) => {
+    const { code, stdout, stderr } = await run(...argv);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    const lines = stderr.trimEnd().split('\n');
+    expect(lines.slice(0, -1)).toEqual([`fltac: ${faults.length} problems:`, ...faults.map((fault) => `  ${fault}`)]);
+    expect(lines.at(-1)).toMatch(/^The flags: fltac .*--help$/);
   });
 
   it('tells the faults of file, override and flags at once, with the unknown flags', async () => {

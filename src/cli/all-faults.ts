@@ -1,0 +1,71 @@
+/** A command line's faults, told all at once as those of a configuration are; commander itself stops at the first. */
+import { InvalidArgumentError, type Command, type Option } from 'commander';
+import { throwFaults, type Fault } from '../config/faults.js';
+import { didYouMean } from '../config/suggest.js';
+import { takesConfig } from './config-options.js';
+
+/** Has all commands below `program` tell all faults at once; those that take a configuration do so themselves. */
+export function tellAllFaults(program: Command): void {
+  for (const command of program.commands) {
+    if (command.commands.length > 0) tellAllFaults(command);
+    else if (!takesConfig(command)) gatherFaults(command);
+  }
+}
+
+function gatherFaults(command: Command): void {
+  const faults: Fault[] = [];
+  for (const option of command.options) gatherValues(option, faults);
+  const needed = command.options.filter((option) => option.mandatory);
+  for (const option of needed) option.makeOptionMandatory(false);
+  command.allowUnknownOption().allowExcessArguments();
+  command.hook('preAction', () => {
+    const given = command.opts<Record<string, unknown>>();
+    const absent = needed.filter((option) => given[option.attributeName()] === undefined);
+    throwFaults(
+      [
+        ...strangers(command),
+        ...faults.splice(0),
+        ...absent.map(({ flags }) => ({ origin: flags, message: 'is missing, and is needed' })),
+      ],
+      `The flags: ${pathOf(command)} --help`,
+    );
+  });
+}
+
+/** A wrong value becomes a fault instead of the end. */
+function gatherValues(option: Option, faults: Fault[]): void {
+  const { parseArg } = option;
+  if (!parseArg) return;
+  option.argParser((text: string, previous: unknown): unknown => {
+    try {
+      return parseArg(text, previous);
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      const message = error.message.replace(/^[A-Z]/, (letter) => letter.toLowerCase()).replace(/\.$/, '');
+      faults.push({ origin: `${option.long ?? option.flags} ${text}`, message });
+      return text;
+    }
+  });
+}
+
+/** Unknown flags, without the words after them that look like their values, and words beyond the arguments. */
+function strangers(command: Command): Fault[] {
+  const { args } = command;
+  const flags = args.filter((word) => word.startsWith('-'));
+  const words = args.filter((word, i) => !word.startsWith('-') && !/^-[^=]*$/.test(args[i - 1] ?? ''));
+  const known = command.options.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : long));
+  return [
+    ...flags
+      .map((word) => word.replace(/=.*$/s, ''))
+      .map((origin) => ({
+        origin,
+        message: `is not a flag of this command${didYouMean(origin, known)}`,
+      })),
+    ...words.slice(command.registeredArguments.length).map((origin) => ({ origin, message: 'is not expected here' })),
+  ];
+}
+
+/** "fltac bench kmeans" */
+function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+}
