@@ -1,5 +1,6 @@
 /** Tasks of the user's own (`scenario: custom`): the `data` section, and what is wrong with one. */
 import { z } from 'zod';
+import { climbs, isRepoId, isRevision } from '../data/hub/names.js';
 import type { Kind } from './kinds.js';
 import { didYouMean } from './suggest.js';
 import { describeValue } from './yaml.js';
@@ -22,10 +23,13 @@ const classNames = z
   .refine((list) => new Set(list.map(String)).size === list.length)
   .readonly();
 
+/** A folder inside a repository; it becomes a part of addresses and of paths in the cache. */
+const folder = z.string().refine((name) => !climbs(name));
+
 const Task = z.strictObject({
-  hub: word.optional(),
-  revision: word.optional(),
-  subset: word.optional(),
+  hub: z.string().refine(isRepoId).optional(),
+  revision: z.string().refine(isRevision).optional(),
+  subset: folder.optional(),
   train: files,
   validation: z.union([files, z.number().gt(0).lt(1)]),
   text: z.union([word, z.array(word).min(1).max(2).readonly()]).optional(),
@@ -43,7 +47,7 @@ const COLUMN = 'the name of a column';
 const EXPECTED_OF: Readonly<Record<keyof typeof Task.shape, string>> = {
   hub: 'the id of a data set on the Hub, such as org/name',
   revision: 'a branch, tag or commit',
-  subset: 'the name of a folder of the data set',
+  subset: 'the name of a folder inside the data set, with / between its parts',
   train: FILES,
   validation: `${FILES}, or the share of the training rows to hold out, above 0 and below 1`,
   text: 'one column, or a list of two that are read as a pair',

@@ -15,12 +15,14 @@ export interface Classes {
  * labels there are numbers, else the different names there in sorted order.
  *
  * A label that is listed by name is that class; where none is, labels are numbers of the listed classes.
- * @throws FORMAT where the training rows have fewer than two classes
+ * @throws FORMAT where the training rows have fewer than two classes, or numbers of which some are negative: -1 marks rows
+ * whose label is kept back, and would become a class of its own
  */
 export function classesOf(task: string, listed: CustomTask['classes'], train: Table): Classes {
   if (typeof listed === 'number') return { count: listed };
   if (listed !== undefined) return { count: listed.length, names: listed.map(String) };
   const found = train.labelNames ?? [];
+  checkNegative(task, train, found);
   const numbers = found.every(isNumber);
   const count = numbers ? Math.max(-1, ...found.map(Number)) + 1 : found.length;
   if (count < 2) {
@@ -52,6 +54,17 @@ export function numberLabels(task: string, table: Table, classes: Classes): Tabl
   const numbered = { ...table, labels: table.labels.map((label) => numbers[label]!) };
   delete numbered.labelNames;
   return numbered;
+}
+
+function checkNegative(task: string, train: Table, found: readonly string[]): void {
+  const wrong = found.findIndex((label) => /^-\d+$/.test(label));
+  if (wrong < 0 || !found.every((label) => /^-?\d+$/.test(label))) return;
+  const { path, row } = placeOf(train, train.labels.indexOf(wrong));
+  throw new FltacError(
+    'FORMAT',
+    `${path}: row ${row} has label ${found[wrong]!} (as rows without a label have); task ${task} needs labels from 0 up: ` +
+      'leave such rows out, or list all labels under classes',
+  );
 }
 
 function isNumber(label: string): boolean {

@@ -1,8 +1,9 @@
 /** Where the rows of a custom task are: files on this machine, or of a data set on the Hub. */
-import { extname, join, resolve } from 'node:path';
+import { extname, isAbsolute, join, resolve } from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import type { CustomTask } from '../config/custom-tasks.js';
 import { FltacError } from '../errors.js';
+import { fileSize } from './hub/cache.js';
 import { hubSettings } from './hub/settings.js';
 import { withSnapshot, type Snapshot } from './hub/snapshot.js';
 import { DATA_ENDINGS } from './read-table.js';
@@ -28,7 +29,7 @@ export async function findTaskFiles(
   return task.hub === undefined ? localFiles(name, task) : hubFiles(name, task, task.hub, config, context);
 }
 
-function localFiles(name: string, task: CustomTask): TaskFiles {
+async function localFiles(name: string, task: CustomTask): Promise<TaskFiles> {
   const held = heldOut(task);
   const files = [...list(task.train), ...(held === undefined ? [] : list(held))];
   for (const file of files) {
@@ -37,6 +38,17 @@ function localFiles(name: string, task: CustomTask): TaskFiles {
     throw new FltacError(
       'USAGE',
       `task ${name}: expected files that end in ${DATA_ENDINGS.join(', ')}, found ${file}${hint}`,
+    );
+  }
+  const sizes = await Promise.all(files.map((file) => fileSize(resolve(file))));
+  const missing = files.filter((_, i) => sizes[i] === undefined);
+  if (missing.length > 0) {
+    const absolute = missing.map((file) => resolve(file)).join(', ');
+    const relative = missing.some((file) => !isAbsolute(file));
+    throw new FltacError(
+      'IO',
+      `task ${name}: there is no file ${absolute}` +
+        (relative ? `; paths in data are taken from the folder that fltac is started in, here ${process.cwd()}` : ''),
     );
   }
   return {

@@ -19,14 +19,23 @@ export interface ModelTokenizer {
  */
 export async function openTokenizer(folder: string, maxLen: number): Promise<ModelTokenizer> {
   const config = parseObject(await readText(folder, 'config.json'), join(folder, 'config.json'));
-  const positions = config['max_position_embeddings'];
-  if (typeof positions === 'number' && maxLen > positions) {
+  const positions = positionsOf(config);
+  if (positions !== undefined && maxLen > positions) {
     throw new FltacError('USAGE', `max_len is ${maxLen}, the model in ${folder} has ${positions} positions: lower it`);
   }
   const tokenizer = parseTokenizer(await readText(folder, 'tokenizer.json'), join(folder, 'tokenizer.json'));
   tokenizer.disablePadding();
   tokenizer.disableTruncation();
   return { tokenizer, config };
+}
+
+/** The longest sequence; RoBERTa numbers its positions from the padding id + 1 on (Positions in native/model/families.h). */
+function positionsOf(config: JsonObject): number | undefined {
+  const positions = config['max_position_embeddings'];
+  if (typeof positions !== 'number') return undefined;
+  if (config['model_type'] !== 'roberta') return positions;
+  const padding = config['pad_token_id'];
+  return positions - (typeof padding === 'number' ? padding : 1) - 1;
 }
 
 /** A JSON file that a model may lack. @throws IO, FORMAT */

@@ -106,6 +106,16 @@ f: [1]`);
     ],
     ['a subset of files', 'a: {train: a, validation: b, text: x, label: l, subset: s}', /a.subset: goes with hub only/],
     [
+      'a subset that leads out of the data set',
+      'a: {hub: org/set, train: a, validation: b, text: x, label: l, subset: ../other}',
+      /a.subset: expected the name of a folder inside the data set/,
+    ],
+    [
+      'an id and a revision that cannot be',
+      'a: {hub: org/set/x, revision: "a b", train: a, validation: b, text: x, label: l}',
+      /a.hub: expected the id of a data set on the Hub.*\n.*a.revision: expected a branch, tag or commit/,
+    ],
+    [
       'different forms',
       `${TEXT}\nb: {train: a, validation: b, image: x, label: l}`,
       /of one form.*mood \(text\) and b/,

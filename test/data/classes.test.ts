@@ -43,6 +43,13 @@ describe('classes', () => {
     expect(numbered([false, true], 'true', 'false').labels).toEqual([1, 0]);
   });
 
+  it('are not made of the -1 that rows without a label have', () => {
+    const message = 'b.csv: row 0 has label -1 (as rows without a label have); task t needs labels from 0 up';
+    expect(() => classesOf('t', undefined, tableOf('0', '1', '-1'))).toThrow(message);
+    expect(numbered([-1, 0, 1], '0', '1', '-1').labels).toEqual([1, 2, 0]);
+    expect(numbered(undefined, '-1', 'no').classes.names).toEqual(['-1', 'no']);
+  });
+
   it('are two at least', () => {
     expect(() => classesOf('t', undefined, tableOf('x', 'x', 'x'))).toThrow(
       'task t: expected two classes or more, found the label "x" alone in a.csv, b.csv',

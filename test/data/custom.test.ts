@@ -108,10 +108,20 @@ describe('custom tasks of texts', () => {
         `  ${at('odd.csv')}: row 1 has label "odd"; task one has the classes bad, good (or 0 to 1)`,
         `  task two: expected training rows in ${at('empty.csv')}, found none`,
         `  ${at('other.csv')}: no column "text"; the file has "body", "label"`,
-        `  cannot read ${at('gone.csv')} (ENOENT: no such file or directory, open '${at('gone.csv')}')`,
+        `  task three: there is no file ${at('gone.csv')}`,
         '  task four: expected files that end in .parquet, .jsonl, .ndjson, .json, .csv, .tsv, found train; for a split of a ' +
           'data set on the Hub give hub: org/name, too',
       ].join('\n'),
+    });
+  });
+
+  it('are looked for from the folder that fltac is started in, which a missing file is told with', async () => {
+    const data: CustomData = { mood: { ...moodOf()['mood']!, train: 'sets/gone.csv' } };
+    await expect(load(data)).rejects.toMatchObject({
+      code: 'IO',
+      message:
+        `task mood: there is no file ${join(process.cwd(), 'sets/gone.csv')}; paths in data are taken from the folder that ` +
+        `fltac is started in, here ${process.cwd()}`,
     });
   });
 

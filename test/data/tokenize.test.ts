@@ -7,6 +7,7 @@ import { dataFixture, temporaryFolder } from '../support/files.js';
 import { describeWithShared, haveShared, sharedPath } from '../support/shared.js';
 
 const FOLDER = dataFixture('tokenizer');
+const ROBERTA = { model_type: 'roberta', max_position_embeddings: 40, type_vocab_size: 1 };
 
 interface Case {
   max_len: number;
@@ -56,6 +57,18 @@ describe('TextTokenizer', () => {
   it('refuses a max_len without room for a token or beyond the positions of the model', async () => {
     await expect(TextTokenizer.open(FOLDER, 3)).rejects.toMatchObject({ code: 'USAGE' });
     await expect(TextTokenizer.open(FOLDER, 41)).rejects.toThrow(/max_len is 41, the model in .* has 40 positions/);
+  });
+
+  it("counts RoBERTa's positions from behind its padding id", async () => {
+    const folder = temporaryFolder();
+    cpSync(FOLDER, folder, { recursive: true });
+    const config = (more: object) =>
+      writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...ROBERTA, ...more }));
+    config({});
+    await expect(TextTokenizer.open(folder, 39)).rejects.toThrow(/max_len is 39, the model in .* has 38 positions/);
+    expect((await TextTokenizer.open(folder, 38)).maxLen).toBe(38);
+    config({ pad_token_id: 0 });
+    expect((await TextTokenizer.open(folder, 39)).maxLen).toBe(39);
   });
 
   it('says which file is missing or broken', async () => {

@@ -15,6 +15,11 @@ export function isRepoId(id: string): boolean {
   return REPO_ID.test(id) && !id.includes('..') && !id.includes('--') && id.length <= 200;
 }
 
+/** Whether a text can be a branch, tag or commit. */
+export function isRevision(revision: string): boolean {
+  return REVISION.test(revision) && !climbs(revision);
+}
+
 /** @throws USAGE where the id or the revision cannot name anything on the Hub */
 export function checkRepo(repo: HubRepo, revision: string): void {
   if (!isRepoId(repo.id)) {
@@ -23,7 +28,7 @@ export function checkRepo(repo: HubRepo, revision: string): void {
       `a Hub id looks like "org/name", found "${repo.id}"; no such local folder exists either`,
     );
   }
-  if (!REVISION.test(revision) || climbs(revision)) {
+  if (!isRevision(revision)) {
     throw new FltacError('USAGE', `a revision is a branch, a tag or a commit of ${repo.id}, found "${revision}"`);
   }
 }
@@ -56,7 +61,8 @@ export function checkHash(repo: HubRepo, what: string, hash: unknown): asserts h
   );
 }
 
-function climbs(name: string): boolean {
+/** Whether a name with / between its parts could lead out of the folder it is joined to, or has parts without a name. */
+export function climbs(name: string): boolean {
   const parts = name.split(/[/\\]/);
   return (
     name.includes('\\') || parts.some((part) => part === '' || part === '.' || part === '..' || /^[A-Za-z]:/.test(part))
