@@ -1,68 +1,124 @@
 #include "core/philox.h"
 
+#include <bit>
 #include <cmath>
+#include <cstring>
 
-#include "core/clones.h"
 #include "core/error.h"
+#include "core/lanes.h"
+#if FLTAC_X86
+#include <immintrin.h>
+#endif
 
 namespace fltac {
 namespace {
 
+static_assert(std::endian::native == std::endian::little, "words are drawn two at a time");
+
 constexpr int kLanes = 16;
 constexpr int kRounds = 10;
 
-// Runs the rounds on 16 counters at once, lane l having the block number first + l; out gets 4 x 16 words of
-// 32 bits.
-FLTAC_CLONES void philox_lanes(uint64_t stream, uint32_t first, uint32_t c1, uint32_t c2, uint32_t c3,
-                               uint32_t* out) {
-  uint32_t x0[kLanes], x1[kLanes], x2[kLanes], x3[kLanes];
-  for (int l = 0; l < kLanes; ++l) {
-    x0[l] = first + static_cast<uint32_t>(l);
-    x1[l] = c1;
-    x2[l] = c2;
-    x3[l] = c3;
+#if defined(__GNUC__) && !defined(__clang__)
+// Vectors wider than the baseline's stay within functions that are inlined into one another. And GCC 12 takes the
+// initial values below for missing.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+// The products of the lower halves of a's values with m, which is below 2^32.
+template <int W>
+__attribute__((always_inline)) inline void multiply(const Lanes<uint64_t, W>& a, uint64_t m,
+                                                    Lanes<uint64_t, W>& out) {
+#if FLTAC_X86
+  // One instruction; compilers make three multiplications of the general form.
+  if constexpr (W == 4) {
+    typedef int32_t Words __attribute__((vector_size(32)));
+    const Lanes<uint64_t, 4> factor = Lanes<uint64_t, 4>{} + m;
+    out = (Lanes<uint64_t, 4>)__builtin_ia32_pmuludq256((Words)a, (Words)factor);
+    return;
   }
-  auto k0 = static_cast<uint32_t>(stream);
-  auto k1 = static_cast<uint32_t>(stream >> 32);
-  for (int round = 0; round < kRounds; ++round) {
-    for (int l = 0; l < kLanes; ++l) {
-      const uint64_t a = uint64_t{0xD2511F53} * x0[l];
-      const uint64_t b = uint64_t{0xCD9E8D57} * x2[l];
-      x0[l] = static_cast<uint32_t>(b >> 32) ^ x1[l] ^ k0;
-      x2[l] = static_cast<uint32_t>(a >> 32) ^ x3[l] ^ k1;
-      x1[l] = static_cast<uint32_t>(b);
-      x3[l] = static_cast<uint32_t>(a);
+#endif
+  out = (a & 0xFFFFFFFF) * m;
+}
+
+// Runs the rounds on 16 counters, lane l having the block number first + l; out gets 4 x 16 words of 32 bits.
+// A value lies in the lower half of 64 bits, where products want it; what is above is left over from them.
+template <int W>
+__attribute__((always_inline)) inline void philox_lanes(uint64_t stream, uint32_t first, uint32_t c1,
+                                                        uint32_t c2, uint32_t c3, uint32_t* out) {
+  using Values = Lanes<uint64_t, W>;
+  constexpr int kPair = 2;  // even lanes, odd lanes: as many as registers hold
+  for (int lane = 0; lane < kLanes; lane += kPair * W) {
+    Values even = {}, odd = {};
+    for (int l = 0; l < W; ++l) {
+      even[l] = first + static_cast<uint32_t>(lane + kPair * l);
+      odd[l] = even[l] + 1;
     }
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-  for (int l = 0; l < kLanes; ++l) {
-    out[l] = x0[l];
-    out[kLanes + l] = x1[l];
-    out[2 * kLanes + l] = x2[l];
-    out[3 * kLanes + l] = x3[l];
+    const Values zero = {};
+    Values x[4][kPair] = {
+        {even, odd}, {zero + c1, zero + c1}, {zero + c2, zero + c2}, {zero + c3, zero + c3}};
+    auto k0 = static_cast<uint32_t>(stream);
+    auto k1 = static_cast<uint32_t>(stream >> 32);
+    for (int round = 0; round < kRounds; ++round) {
+      for (int p = 0; p < kPair; ++p) {
+        Values a, b;
+        multiply<W>(x[0][p], 0xD2511F53, a);
+        multiply<W>(x[2][p], 0xCD9E8D57, b);
+        x[0][p] = (b >> 32) ^ x[1][p] ^ uint64_t{k0};
+        x[2][p] = (a >> 32) ^ x[3][p] ^ uint64_t{k1};
+        x[1][p] = b;
+        x[3][p] = a;
+      }
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    for (int part = 0; part < 4; ++part) {
+      // Little-endian: the even lane's word comes first.
+      const Values both = (x[part][0] & 0xFFFFFFFF) | (x[part][1] << 32);
+      std::memcpy(out + part * kLanes + lane, &both, sizeof both);
+    }
   }
 }
+
+struct Request {
+  RowKey key;
+  uint32_t step, site;
+};
+
+template <int W>
+__attribute__((always_inline)) inline void fill(const Request& of, int64_t n, uint16_t* out) {
+  uint32_t words[4 * kLanes];
+  for (int64_t at = 0; at < n; at += kPhiloxChunk) {
+    const auto first = static_cast<uint32_t>(at / kPhiloxChunk * kLanes);
+    philox_lanes<W>(of.key.stream, first, of.key.row, of.site, of.step, words);
+    std::memcpy(out + at, words, sizeof words);
+  }
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+void fill_plain(const Request& of, int64_t n, uint16_t* out) { fill<2>(of, n, out); }
+#if FLTAC_X86
+FLTAC_TARGET_AVX2 void fill_avx2(const Request& of, int64_t n, uint16_t* out) { fill<4>(of, n, out); }
+#endif
 
 }  // namespace
 
 void philox_words(RowKey key, uint32_t step, uint32_t site, int64_t n, uint16_t* out) {
-  uint32_t words[4 * kLanes];
-  for (int64_t at = 0; at < n; at += kPhiloxChunk) {
-    const auto first = static_cast<uint32_t>(at / kPhiloxChunk * kLanes);
-    philox_lanes(key.stream, first, key.row, site, step, words);
-    for (int i = 0; i < 4 * kLanes; ++i) {
-      out[at + 2 * i] = static_cast<uint16_t>(words[i]);
-      out[at + 2 * i + 1] = static_cast<uint16_t>(words[i] >> 16);
-    }
-  }
+#if FLTAC_X86
+  if (vector_bytes() != VectorBytes::k16) return fill_avx2({key, step, site}, n, out);
+#endif
+  fill_plain({key, step, site}, n, out);
 }
 
 void philox_doubles(uint64_t stream, uint32_t site, int64_t n, double* out) {
   constexpr int kPairs = 2 * kLanes;
   uint32_t words[4 * kLanes];
   for (int64_t at = 0; at < n; at += kPairs) {
-    philox_lanes(stream, static_cast<uint32_t>(at / kPairs * kLanes), 0, site, 0xFFFFFFFF, words);
+    philox_lanes<2>(stream, static_cast<uint32_t>(at / kPairs * kLanes), 0, site, 0xFFFFFFFF, words);
     for (int i = 0; i < kPairs && at + i < n; ++i) {
       const uint64_t bits = (uint64_t{words[2 * i]} << 32 | words[2 * i + 1]) >> 12;
       out[at + i] = (static_cast<double>(bits) + 0.5) * 0x1p-52;

@@ -11,7 +11,7 @@
 
 #include "core/clones.h"
 #include "core/error.h"
-#include "kmeans/lanes.h"
+#include "core/lanes.h"
 #include "kmeans/products.h"
 
 namespace fltac {

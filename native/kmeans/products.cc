@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kmeans/lanes.h"
+#include "core/lanes.h"
 
 namespace fltac {
 namespace {

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "core/error.h"
-#include "kmeans/lanes.h"
+#include "core/lanes.h"
 #include "kmeans/products.h"
 
 namespace fltac {

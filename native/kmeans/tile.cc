@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "kmeans/lanes.h"
+#include "core/lanes.h"
 
 namespace fltac {
 namespace {

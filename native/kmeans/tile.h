@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kmeans/lanes.h"
+#include "core/lanes.h"
 
 namespace fltac {
 

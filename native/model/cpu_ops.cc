@@ -45,6 +45,15 @@ class CpuOps final : public Ops {
                                 data(dhidden));
   }
 
+  void gelu(const at::Tensor& hidden, bool tape, const at::Tensor& active) const override {
+    kernels::gelu(data(hidden), hidden.size(0), hidden.size(1), tape, data(active));
+  }
+
+  at::Tensor gelu_backward(const at::Tensor& tape, const at::Tensor& dactive) const override {
+    kernels::gelu_backward(const_data(tape), tape.size(0), tape.size(1), data(dactive));
+    return dactive;
+  }
+
   void turn(const RotaryTable& table, const at::Tensor& x, int64_t heads, std::span<const int32_t> positions,
             bool forwards) const override {
     table.turn(data(x), x.stride(0), heads, positions, forwards);

@@ -1,6 +1,7 @@
 // Row kernels of the CPU forward and backward passes. Buffers are contiguous float32; [rows, n] is row-major.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "core/philox.h"
@@ -53,6 +54,32 @@ void silu_gate(const float* hidden, int64_t rows, int64_t n, float* active);
 
 // From d(active) [rows, n] to d(hidden) [rows, 2 n].
 void silu_gate_backward(const float* hidden, const float* dactive, int64_t rows, int64_t n, float* dhidden);
+
+// active = gelu(hidden), the exact form x Phi(x) (Hendrycks and Gimpel 2016), both [rows, n] and not the same
+// memory. With `tape` hidden becomes the derivative, which gelu_backward reads: it costs no further exponential.
+void gelu(float* hidden, int64_t rows, int64_t n, bool tape, float* active);
+
+// dactive becomes d(hidden), both [rows, n].
+void gelu_backward(const float* derivative, int64_t rows, int64_t n, float* dactive);
+
+// Dropout of one row: y = dropout(x), both [n], for row `row` of the plan, whose rate is active. words
+// [padded_words(n)] is left with what was drawn.
+void draw_row(const float* x, const DropoutPlan& plan, int64_t row, int64_t n, uint16_t* words, float* y);
+
+// y += dropout(x) with drawn words.
+void add_masked_row(const float* x, const Dropout& rate, const uint16_t* words, int64_t n, float* y);
+
+// y += x
+void add_row(const float* x, int64_t n, float* y);
+
+// Four rows of n values; they may be one another.
+using RowsOfFour = std::array<const float*, 4>;
+
+// out[r] = the inner product of row r with `with`.
+void dots(const RowsOfFour& rows, const float* with, int64_t n, float* out);
+
+// y += factors[0] row 0 + ... + factors[3] row 3
+void combine(const RowsOfFour& rows, const float* factors, int64_t n, float* y);
 
 // x *= factor
 void scale_row(float* x, int64_t n, float factor);

@@ -6,14 +6,17 @@ MlpBlock::MlpBlock(const PassContext& pass, int64_t layer, LayerLora& lora)
     : pass_(pass), weights_(pass.backbone.layers[static_cast<size_t>(layer)]), lora_(lora), layer_(layer) {}
 
 at::Tensor MlpBlock::activate(const at::Tensor& hidden) const {
-  if (!gated()) return at::gelu(hidden);
   const at::Tensor active = buffer(hidden.size(0), width(), hidden);
-  pass_.ops(layer_).silu_gate(hidden, active);
+  if (gated()) {
+    pass_.ops(layer_).silu_gate(hidden, active);
+  } else {
+    pass_.ops(layer_).gelu(hidden, pass_.keeps_tape(layer_), active);
+  }
   return active;
 }
 
 at::Tensor MlpBlock::activate_backward(const at::Tensor& dactive) const {
-  if (!gated()) return at::gelu_backward(dactive, hidden_);
+  if (!gated()) return pass_.ops(layer_).gelu_backward(hidden_, dactive);
   const at::Tensor dhidden = at::empty_like(hidden_);
   pass_.ops(layer_).silu_gate_backward(hidden_, dactive, dhidden);
   return dhidden;

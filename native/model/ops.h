@@ -63,6 +63,11 @@ class Ops {
   virtual void silu_gate_backward(const at::Tensor& hidden, const at::Tensor& dactive,
                                   const at::Tensor& dhidden) const = 0;
 
+  // active [rows, n] = gelu(hidden), the exact form. With `tape` hidden is left as what gelu_backward reads.
+  virtual void gelu(const at::Tensor& hidden, bool tape, const at::Tensor& active) const = 0;
+  // From d(active), which may be overwritten, to d(hidden).
+  virtual at::Tensor gelu_backward(const at::Tensor& tape, const at::Tensor& dactive) const = 0;
+
   // Turns the heads of x (strided [rows, heads d]), row r by positions[r]; back where `forwards` is false.
   virtual void turn(const RotaryTable& table, const at::Tensor& x, int64_t heads,
                     std::span<const int32_t> positions, bool forwards) const = 0;

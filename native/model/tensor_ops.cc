@@ -73,6 +73,15 @@ class TensorOps final : public Ops {
     dhidden.narrow(1, 0, n).copy_(at::silu_backward(dactive * up, gate));
   }
 
+  void gelu(const at::Tensor& hidden, bool, const at::Tensor& active) const override {
+    at::Tensor out = active;
+    at::gelu_out(out, hidden);
+  }
+
+  at::Tensor gelu_backward(const at::Tensor& tape, const at::Tensor& dactive) const override {
+    return at::gelu_backward(dactive, tape);
+  }
+
   void turn(const RotaryTable& table, const at::Tensor& x, int64_t heads, std::span<const int32_t> positions,
             bool forwards) const override {
     const auto [cosine, sine] = table.rows(positions, x.device());  // [rows, d / 2]
