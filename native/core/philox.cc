@@ -19,8 +19,8 @@ constexpr int kLanes = 16;
 constexpr int kRounds = 10;
 
 #if defined(__GNUC__) && !defined(__clang__)
-// Vectors wider than the baseline's stay within functions that are inlined into one another. And GCC 12 takes the
-// initial values below for missing.
+// Vectors wider than the baseline's stay within functions that are inlined into one another. And GCC 12 takes
+// the initial values below for missing.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -65,8 +65,8 @@ __attribute__((always_inline)) inline void philox_lanes(uint64_t stream, uint32_
         Values a, b;
         multiply<W>(x[0][p], 0xD2511F53, a);
         multiply<W>(x[2][p], 0xCD9E8D57, b);
-        x[0][p] = (b >> 32) ^ x[1][p] ^ uint64_t{k0};
-        x[2][p] = (a >> 32) ^ x[3][p] ^ uint64_t{k1};
+        x[0][p] = (b >> 32) ^ x[1][p] ^ uint64_t { k0 };
+        x[2][p] = (a >> 32) ^ x[3][p] ^ uint64_t { k1 };
         x[1][p] = b;
         x[3][p] = a;
       }

@@ -9,8 +9,8 @@ namespace {
 
 using kernels::RowsOfFour;
 
-// Rows are taken in blocks of four, so that a factor's row is read once for four of them, and in pieces of this
-// many, each with gradients of its own, which are then added up in order: the bits depend on no thread.
+// Rows are taken in blocks of four, so that a factor's row is read once for four of them, and in pieces of
+// this many, each with gradients of its own, which are then added up in order: the bits depend on no thread.
 constexpr int64_t kBlock = 4;
 constexpr int64_t kPieceRows = 128;
 
@@ -146,8 +146,8 @@ struct BackwardBuffers {
   float* dx;
 };
 
-// With s the scaling: dz = s dy B, dB^T += s z^T dy, dA += dz^T dropout(x), dx += dropout'(dz A), for up to four
-// rows.
+// With s the scaling: dz = s dy B, dB^T += s z^T dy, dA += dz^T dropout(x), dx += dropout'(dz A), for up to
+// four rows.
 void backward_block(const LoraProduct& product, const BackwardBuffers& on, const float* a, const float* bt,
                     int64_t first, int64_t rows, BackwardScratch& scratch, float* da, float* dbt) {
   const int64_t rank = product.bank.spec().rank, inputs = product.inputs, outputs = product.outputs;

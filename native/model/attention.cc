@@ -112,8 +112,8 @@ FLTAC_CLONES void score_gradient(const float* p, int64_t n, float delta, float s
   for (int64_t i = 0; i < n; ++i) dp[i] = scale * p[i] * (dp[i] - delta);
 }
 
-// The columns of a head from some rows, laid out for products: as they are, or transposed [d, rows], with columns
-// of zeros up to a whole step after any row.
+// The columns of a head from some rows, laid out for products: as they are, or transposed [d, rows], with
+// columns of zeros up to a whole step after any row.
 class Packed {
  public:
   void copy(const HeadRows& from, int64_t first, int64_t column, int64_t rows, int64_t d) {
@@ -142,22 +142,23 @@ class Packed {
   int64_t stride_ = 0;
 };
 
-// out [b.queries, b.stride] = x K^T, with x the rows of the block's queries and K those of its keys; `transposed`
-// holds K^T of the whole task where there are enough queries. Columns beyond the block's keys mean nothing.
+// out [b.queries, b.stride] = x K^T, with x the rows of the block's queries and K those of its keys;
+// `transposed` holds K^T of the whole task where there are enough queries. Columns beyond the block's keys
+// mean nothing.
 void times_keys(const Block& b, const HeadRows& x, int64_t first_x, int64_t x_column, const HeadRows& keys,
                 int64_t first_key, int64_t key_column, int64_t d, const Packed* transposed, float* out) {
   const float* from = at_rows(x, first_x, x_column);
   if (transposed) {
-    small_product({b.queries(), b.stride(), d}, {from, x.stride, 1}, transposed->columns(b.first_key), false, out,
-                  b.stride());
+    small_product({b.queries(), b.stride(), d}, {from, x.stride, 1}, transposed->columns(b.first_key), false,
+                  out, b.stride());
   } else {
     gemm(false, true, b.queries(), b.keys(), d, 1.0f, from, x.stride, at_rows(keys, first_key, key_column),
          keys.stride, 0.0f, out, b.stride());
   }
 }
 
-// Row i of a block's scores, over the keys that its query sees, to e^(scale score - offset(row, n)); 0 elsewhere.
-// Gives the sum.
+// Row i of a block's scores, over the keys that its query sees, to e^(scale score - offset(row, n)); 0
+// elsewhere. Gives the sum.
 template <typename Offset>
 float exponentials(const AttentionShape& shape, const Task& t, const Block& b, int64_t i, float scale,
                    const Offset& offset, float* row) {
@@ -188,7 +189,8 @@ class Masks {
 
   bool active() const { return active_; }
 
-  // x [block queries, block stride]; what lies beyond the keys is masked by words of the next row, to no effect.
+  // x [block queries, block stride]; what lies beyond the keys is masked by words of the next row, to no
+  // effect.
   void apply(const Block& b, float* x) const {
     if (!active_) return;
     for (int64_t i = 0; i < b.queries(); ++i) {
@@ -254,8 +256,8 @@ struct Forward {
     times_keys(b, q, query, t.column, k, key, t.kv_column, d, laid_out ? &scratch.keys : nullptr, s);
     for (int64_t i = 0; i < b.queries(); ++i) softmax(t, b, i, s + i * b.stride());
     scratch.masks.apply(b, s);
-    const RowMatrix values = laid_out ? scratch.values.rows(b.first_key)
-                                      : RowMatrix{at_rows(v, key, t.kv_column), v.stride};
+    const RowMatrix values =
+        laid_out ? scratch.values.rows(b.first_key) : RowMatrix{at_rows(v, key, t.kv_column), v.stride};
     small_product({b.queries(), d, b.keys()}, {s, b.stride(), 1}, values, false,
                   at_rows_mut(out, query, t.column), out.stride);
   }
@@ -328,7 +330,8 @@ struct Backward {
     float* dp = scratch.dp.data();
     times_keys(b, q, query, t.column, k, key, t.kv_column, d, laid_out ? &scratch.keys_across : nullptr, p);
     for (int64_t i = 0; i < lq; ++i) probabilities(t, b, i, scale, p + i * stride);
-    times_keys(b, dout, query, t.column, v, key, t.kv_column, d, laid_out ? &scratch.values_across : nullptr, dp);
+    times_keys(b, dout, query, t.column, v, key, t.kv_column, d, laid_out ? &scratch.values_across : nullptr,
+               dp);
     const float* weights = p;
     if (scratch.masks.active()) {
       scratch.dropped.assign(p, p + n);
@@ -339,7 +342,8 @@ struct Backward {
     const RowMatrix keys = laid_out ? scratch.keys.rows(b.first_key) : rows_of(k, key, t.kv_column);
     const RowMatrix queries = laid_out ? scratch.queries.rows(b.begin) : rows_of(q, query, t.column);
     const RowMatrix douts = laid_out ? scratch.douts.rows(b.begin) : rows_of(dout, query, t.column);
-    small_product({lk, d, lq}, {weights, 1, stride}, douts, add, at_rows_mut(dv, key, t.kv_column), dv.stride);
+    small_product({lk, d, lq}, {weights, 1, stride}, douts, add, at_rows_mut(dv, key, t.kv_column),
+                  dv.stride);
     for (int64_t i = 0; i < lq; ++i) {
       const float delta = dot(douts.data + i * douts.stride, at_rows(out, query + i, t.column), d);
       score_gradient(p + i * stride, lk, delta, scale, dp + i * stride);

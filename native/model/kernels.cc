@@ -106,8 +106,8 @@ __attribute__((always_inline)) inline float sigmoid_of(float v) {
   return 1.0f / (1.0f + exp_of(std::min(std::max(-v, -87.0f), 88.0f)));
 }
 
-// 1 - Phi(a) over the normal density's e^(-a^2 / 2), for a >= 0: a polynomial in 1 / (1 + 0.3 a), fitted for the
-// least relative error, 1.3e-7. Phi is the normal distribution's function.
+// 1 - Phi(a) over the normal density's e^(-a^2 / 2), for a >= 0: a polynomial in 1 / (1 + 0.3 a), fitted for
+// the least relative error, 1.3e-7. Phi is the normal distribution's function.
 __attribute__((always_inline)) inline float normal_tail(float a) {
   const float t = 1.0f / (1.0f + 0.3f * a);
   float p = 0.035932913f;

@@ -56,7 +56,8 @@ void silu_gate(const float* hidden, int64_t rows, int64_t n, float* active);
 void silu_gate_backward(const float* hidden, const float* dactive, int64_t rows, int64_t n, float* dhidden);
 
 // active = gelu(hidden), the exact form x Phi(x) (Hendrycks and Gimpel 2016), both [rows, n] and not the same
-// memory. With `tape` hidden becomes the derivative, which gelu_backward reads: it costs no further exponential.
+// memory. With `tape` hidden becomes the derivative, which gelu_backward reads: it costs no further
+// exponential.
 void gelu(float* hidden, int64_t rows, int64_t n, bool tape, float* active);
 
 // dactive becomes d(hidden), both [rows, n].

@@ -34,7 +34,8 @@ class MlpBlock {
   LayerLora& lora_;
   int64_t layer_;
   // What backward reads; input and active only where LoRA does.
-  at::Tensor hidden_;  // [queries, intermediate or twice that], before the activation or as its backward reads it
+  at::Tensor
+      hidden_;  // [queries, intermediate or twice that], before the activation or as its backward reads it
   at::Tensor input_, active_;
 };
 

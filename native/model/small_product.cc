@@ -45,7 +45,8 @@ __attribute__((always_inline)) inline void block(const Operands& o, int64_t row,
   }
 }
 
-// All rows of the columns [column, column + V W): B's columns are read from a near cache for every block of rows.
+// All rows of the columns [column, column + V W): B's columns are read from a near cache for every block of
+// rows.
 template <int W, int V>
 __attribute__((always_inline)) inline void columns(const Operands& o, int64_t column) {
   int64_t row = 0;

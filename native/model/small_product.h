@@ -1,12 +1,13 @@
-// Products of matrices that lie in a core's own caches, as attention has them: too small to pay for a BLAS call.
+// Products of matrices that lie in a core's own caches, as attention has them: too small to pay for a BLAS
+// call.
 #pragma once
 
 #include <cstdint>
 
 namespace fltac {
 
-// A [m, k] with any strides; element (i, j) is data[i row + j column]. A transposed matrix is the same memory with
-// the strides exchanged.
+// A [m, k] with any strides; element (i, j) is data[i row + j column]. A transposed matrix is the same memory
+// with the strides exchanged.
 struct StridedMatrix {
   const float* data;
   int64_t row, column;
@@ -22,7 +23,8 @@ struct ProductShape {
   int64_t m, n, k;
 };
 
-// C = A B, or C += A B where `add`; c has rows c_stride apart. Single-threaded. Fastest where n is a multiple of 16.
+// C = A B, or C += A B where `add`; c has rows c_stride apart. Single-threaded. Fastest where n is a multiple
+// of 16.
 void small_product(const ProductShape& shape, const StridedMatrix& a, const RowMatrix& b, bool add, float* c,
                    int64_t c_stride);
 
