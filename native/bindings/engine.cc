@@ -155,6 +155,9 @@ Napi::Value load_backbone(const Napi::CallbackInfo& info) {
         object.Set("dtype", type_name(backbone->weight_type().dtype));
         object.Set("dtypeReason", backbone->weight_type().reason);
         object.Set("bytes", static_cast<double>(backbone->bytes()));
+        if (const auto free = free_layer_memory(backbone->placement())) {
+          object.Set("freeBytes", static_cast<double>(*free));
+        }
         const Napi::Array unused = Napi::Array::New(env);
         for (const std::string& name : backbone->unused()) unused.Set(unused.Length(), name);
         object.Set("unused", unused);

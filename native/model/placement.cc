@@ -92,6 +92,17 @@ std::vector<int64_t> part_bytes(const Architecture& architecture, int64_t value_
   return bytes;
 }
 
+std::optional<int64_t> free_layer_memory(const Placement& placement) {
+  std::optional<int64_t> least;
+  for (const DeviceMemory& memory : free_cuda_memory()) {
+    for (size_t part = 1; part + 1 < placement.devices.size(); ++part) {
+      if (placement.devices[part] == memory.device)
+        least = std::min(least.value_or(memory.free), memory.free);
+    }
+  }
+  return least;
+}
+
 Placement plan_placement(std::span<const int64_t> bytes, std::span<const DeviceMemory> devices,
                          const Device& spill) {
   const std::vector<DeviceMemory> chosen = choose_devices(total_of(bytes), devices);

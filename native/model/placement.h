@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,9 @@ std::string part_name(size_t part, size_t parts);
 // Bytes of each part's tensors with `value_bytes` a value. A language-model head counts also where it is the
 // word embedding: on another device than that it is a copy.
 std::vector<int64_t> part_bytes(const Architecture& architecture, int64_t value_bytes);
+
+// Bytes that are free now on the fullest CUDA device that holds layers; none where no layer lies on one.
+std::optional<int64_t> free_layer_memory(const Placement& placement);
 
 // Places parts on devices in their order, so that each device gets one run of neighbouring parts:
 //  - on as few devices as have twice the weights' bytes free (the freest first), because each boundary costs

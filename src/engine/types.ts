@@ -83,6 +83,8 @@ export interface BackboneInfo extends ArchitectureInfo {
   dtypeReason: string;
   /** bytes the weights take, in the layouts in which they are held */
   bytes: number;
+  /** bytes free beside the weights on the fullest CUDA device that holds layers; absent where none does */
+  freeBytes?: number;
   /** tensors in the files that the architecture does not use */
   unused: readonly string[];
 }

@@ -35,7 +35,8 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     placement: deviceRuns(info.placement),
     dtype: info.dtype,
     dtype_reason: info.dtypeReason,
-    cohort: run.cohort,
+    cohort: run.cohort.size,
+    cohort_reason: run.cohort.reason,
     model: { id: run.model.id, revision: run.model.revision, family: info.family, parameters: info.parameters },
     data: run.scenario.provenance,
   };

@@ -2,11 +2,12 @@
 import type { RunConfig } from '../config/schema.js';
 import type { ResolvedModel, Scenario, loadScenario, resolveModel } from '../data/scenario.js';
 import { placementText } from '../engine/placement.js';
-import type { AdapterSpec, BackboneInfo } from '../engine/types.js';
+import type { AdapterSpec } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { partitionTasks, type Partition } from '../federation/partition.js';
+import { chooseCohort, machineMemory, type Cohort } from './cohort.js';
 import { assertCompatible } from './compatible.js';
 import type { Log, ProgressHandle } from './log.js';
 
@@ -35,7 +36,7 @@ export interface OpenRun {
   rows: readonly (readonly Int32Array[])[];
   engine: Engine;
   spec: AdapterSpec;
-  cohort: number;
+  cohort: Cohort;
 }
 
 /**
@@ -56,7 +57,8 @@ export async function openRun(config: RunConfig, context: RunContext): Promise<O
   assertNotAborted(context.signal);
   const engine = await loadBackbone(face, model.folder, config, context);
   const spec = adapterSpec(config, scenario);
-  return { config, face, model, scenario, partition, rows, engine, spec, cohort: chooseCohort(config, engine.info) };
+  const cohort = chooseCohort(config, engine.info, machineMemory());
+  return { config, face, model, scenario, partition, rows, engine, spec, cohort };
 }
 
 /** Loads the backbone and says where it lies and in which type, and why. */
@@ -116,20 +118,4 @@ function adapterSpec(config: RunConfig, scenario: Scenario): AdapterSpec {
     numLabels: Math.max(...scenario.tasks.map((task) => task.numLabels ?? 0)),
     trainHead: config.trainHead,
   };
-}
-
-const COHORT_BYTES = 2 ** 29;
-const MOST_AUTO = 8;
-
-/**
- * How many adapters one pass trains. `auto` takes as many as fit in 512 MiB of activations with every sequence at
- * max_len (images have their fixed number of patches), 1 to 8: a fixed budget, so that the same run takes the same cohorts, and with them the same float rounding,
- * on every machine. A layer keeps about 20 vectors of the hidden size per token for its backward pass.
- */
-export function chooseCohort(config: Pick<RunConfig, 'cohort' | 'batchSize' | 'maxLen'>, info: BackboneInfo): number {
-  if (config.cohort !== 'auto') return config.cohort;
-  const bytesPerToken = info.numLayers * info.hiddenSize * 20 * Float32Array.BYTES_PER_ELEMENT;
-  const tokens = info.input === 'images' ? info.maxPositions : config.maxLen;
-  const bytesPerJob = config.batchSize * tokens * bytesPerToken;
-  return Math.min(MOST_AUTO, Math.max(1, Math.floor(COHORT_BYTES / bytesPerJob)));
 }

@@ -145,7 +145,7 @@ async function createFederation(run: OpenRun, context: RunContext, cache: Evalua
     metric: run.scenario.metric,
     rows: run.rows,
     settings: config,
-    cohort: run.cohort,
+    cohort: run.cohort.size,
     ...initial,
     cache,
     log: context.log,
@@ -167,7 +167,7 @@ function announceRun(run: OpenRun, federation: Federation, context: RunContext):
       `${plural(scenario.tasks.length, 'task')}, ${plural(federation.plan.nClients, 'client')}, ` +
       `${plural(federation.plan.adapters.length, 'adapter')} ` +
       `of ${federation.layout.size} values; ${info.family} (${run.model.id}) on ${info.device} in ${info.dtype}, ` +
-      `cohort ${run.cohort}`,
+      `cohort ${run.cohort.size}: ${run.cohort.reason}`,
   );
 }
 
