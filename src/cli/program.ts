@@ -23,7 +23,8 @@ Examples:
   fltac doctor                                       what this machine lacks, and how to mend it
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. FLTAC_DEBUG=1 prints stacks of errors.
-Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, OMP_NUM_THREADS, NO_COLOR;
+Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,
+HF_HUB_DOWNLOAD_TIMEOUT, HTTPS_PROXY, OMP_NUM_THREADS, NO_COLOR;
 for judge OPENAI_API_KEY and OPENAI_BASE_URL.`;
 
 /** What a command's file adds to the program. */

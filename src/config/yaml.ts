@@ -1,4 +1,5 @@
 /** Reading YAML 1.2 (core schema) from people: small, flat, and with the place of every mistake. */
+import { isUtf8 } from 'node:buffer';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { CORE_SCHEMA, EVENT_ID, YAMLException, load, parseEvents, realMapTag } from 'js-yaml';
 import { FltacError } from '../errors.js';
@@ -119,6 +120,12 @@ function readSmallFile(path: string): string {
     const used = readFully(handle, buffer);
     if (used > MAX_BYTES) {
       throw new FltacError('USAGE', `${path}: expected a configuration of at most ${MAX_BYTES} bytes, found more`);
+    }
+    if (!isUtf8(buffer.subarray(0, used))) {
+      throw new FltacError(
+        'USAGE',
+        `${path}: expected a configuration in UTF-8, found another encoding: save it as UTF-8`,
+      );
     }
     return buffer.toString('utf8', 0, used);
   } catch (error) {

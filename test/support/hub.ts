@@ -33,9 +33,13 @@ export function settingsFor(server: HubServer, env: NodeJS.ProcessEnv = {}, cach
   return {
     ...hubSettings(cacheDir, { HF_ENDPOINT: server.url, ...env }),
     retry: { attempts: 3, baseDelayMs: 5, maxDelayMs: 20, longestWaitMs: 5_000 },
-    timeouts: { connectMs: 2_000, headersMs: 1_000, bodyMs: 500 },
+    // Never met on a busy machine; tests of silence take IMPATIENT.
+    timeouts: { connectMs: 20_000, headersMs: 20_000, bodyMs: 20_000 },
   };
 }
+
+/** Timeouts for servers that are to be silent. */
+export const IMPATIENT: HubSettings['timeouts'] = { connectMs: 2_000, headersMs: 1_000, bodyMs: 500 };
 
 export interface KeptLog extends Log {
   /** "info: …", "warn: …", "start: …", "done: …" */

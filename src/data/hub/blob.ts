@@ -14,6 +14,8 @@ import type { HubHttp } from './http.js';
 import { withLock } from './lock.js';
 
 const RANGE_REFUSED = 416;
+/** Slower than this, over as long as silence may last, a download counts as stuck: 64 kB in a minute. */
+const LEAST_BYTES_PER_SECOND = 1024;
 
 /** A file as the Hub's listing describes it. */
 export interface HubFile {
@@ -97,8 +99,10 @@ async function receive(request: BlobRequest, partial: string, onBytes: (have: nu
         throw passing(request, 'did not come as the part that was asked for');
       } // 200: the server sends the file from its start
     }
+    const pace = new Pace(request);
     for await (const chunk of bodyOf(answer.body, request, url)) {
       have += chunk.length;
+      pace.add(chunk.length);
       if (have > file.size) {
         await cut(handle, partial);
         throw passing(request, `is longer than the ${file.size} bytes listed`);
@@ -110,6 +114,28 @@ async function receive(request: BlobRequest, partial: string, onBytes: (have: nu
     await writing(partial, () => handle.sync());
   } finally {
     await handle.close();
+  }
+}
+
+/** Tells a server that sends a byte now and then, which neither silence nor an end gives away. */
+class Pace {
+  private start = performance.now();
+  private bytes = 0;
+
+  constructor(private readonly request: BlobRequest) {}
+
+  /** @throws NETWORK, not to be tried again: every try would bring some bytes, and be as slow */
+  add(bytes: number): void {
+    this.bytes += bytes;
+    const { bodyMs } = this.request.http.settings.timeouts;
+    const ms = performance.now() - this.start;
+    if (ms < bodyMs) return;
+    if (this.bytes < (LEAST_BYTES_PER_SECOND * ms) / 1000) {
+      const what = `${titleOf(this.request.subject)} comes at less than ${LEAST_BYTES_PER_SECOND} bytes a second`;
+      throw new FltacError('NETWORK', `${what}: try again later; what has arrived is kept, and continued next time`);
+    }
+    this.start = performance.now();
+    this.bytes = 0;
   }
 }
 

@@ -12,6 +12,10 @@ import { connectionFailure, statusFailure, titleOf, type Subject } from './failu
 import type { HubSettings } from './settings.js';
 
 const MAX_REDIRECTS = 10;
+/** A page of a listing takes half a megabyte, a description of the largest repositories some. */
+const MOST_ANSWER_BYTES = 32 * 1024 * 1024;
+/** Of an answer that says what went wrong. */
+const MOST_FAILURE_BYTES = 64 * 1024;
 const REDIRECT_STATUS = new Set([301, 302, 303, 307, 308]);
 
 export class HubHttp {
@@ -45,7 +49,10 @@ export class HubHttp {
       const url = input instanceof Request ? input.url : String(input);
       return withRetries(this.settings.retry, this.context, async () => {
         const answer = await this.request(url, { accept: 'application/json' }, subject);
-        const body = await answer.text().catch((error: unknown) => this.rethrow(error, subject, url));
+        const body = await this.readText(answer, MOST_ANSWER_BYTES).catch((error: unknown) =>
+          this.rethrow(error, subject, url),
+        );
+        if (body === undefined) throw endless(this.origin, subject);
         return new Response(body, { status: answer.status, headers: answer.headers });
       });
     };
@@ -68,7 +75,7 @@ export class HubHttp {
       const location = answer.headers.get('location');
       if (!REDIRECT_STATUS.has(answer.status) || location === null) {
         if (answer.ok || alsoGood.includes(answer.status)) return answer;
-        throw statusFailure(await readFailure(answer), subject, this.settings);
+        throw statusFailure(await this.readFailure(answer), subject, this.settings);
       }
       await answer.body?.cancel();
       target = redirectTarget(location, target, subject);
@@ -81,6 +88,32 @@ export class HubHttp {
     checkAborted(this.context.signal);
     if (error instanceof DOMException && error.name === 'AbortError') throw aborted();
     throw connectionFailure(error, subject, this.settings, new URL(url).host);
+  }
+
+  /** The text of an answer; undefined where it is longer, or takes longer, than any answer of a Hub. */
+  private async readText(answer: Response, most: number): Promise<string | undefined> {
+    const pieces: Uint8Array[] = [];
+    let size = 0;
+    // Silence has its own limit (bodyTimeout); this one is for a server that sends a byte now and then.
+    const end = Date.now() + 2 * this.settings.timeouts.bodyMs;
+    for await (const piece of (answer.body ?? []) as AsyncIterable<Uint8Array>) {
+      size += piece.length;
+      if (size > most || Date.now() > end) return undefined;
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces).toString('utf8');
+  }
+
+  private async readFailure(answer: Response): Promise<Parameters<typeof statusFailure>[0]> {
+    const said = answer.headers.get('x-error-message');
+    const message = said ?? (await this.readText(answer, MOST_FAILURE_BYTES).then(errorText, () => ''));
+    if (said !== null) await answer.body?.cancel();
+    return {
+      status: answer.status,
+      code: answer.headers.get('x-error-code') ?? '',
+      message,
+      retryAfter: answer.headers.get('retry-after'),
+    };
   }
 
   private async send(target: URL, headers: Record<string, string>, subject: Subject): Promise<Response> {
@@ -111,18 +144,16 @@ function redirectTarget(location: string, from: URL, subject: Subject): URL {
   throw new FltacError('NETWORK', `${from.host} redirects ${titleOf(subject)} to something that is not a web address`);
 }
 
-async function readFailure(answer: Response): Promise<Parameters<typeof statusFailure>[0]> {
-  const message = answer.headers.get('x-error-message') ?? (await answer.text().then(errorText, () => ''));
-  return {
-    status: answer.status,
-    code: answer.headers.get('x-error-code') ?? '',
-    message,
-    retryAfter: answer.headers.get('retry-after'),
-  };
+function endless(origin: string, subject: Subject): FltacError {
+  return new FltacError(
+    'NETWORK',
+    `${origin} gives an answer for ${titleOf(subject)} that does not end (in ${MOST_ANSWER_BYTES} bytes, or in time): ` +
+      'check HF_ENDPOINT',
+  );
 }
 
 /** The `error` field of a JSON answer; nothing of other pages, which are HTML as a rule. */
-function errorText(body: string): string {
+function errorText(body = ''): string {
   try {
     const value: unknown = JSON.parse(body);
     return typeof value === 'object' && value !== null && 'error' in value ? String(value.error) : '';

@@ -32,7 +32,7 @@ const TRUE_WORDS = new Set(['1', 'ON', 'YES', 'TRUE']); // as huggingface_hub re
 const RETRY: RetryPolicy = { attempts: 5, baseDelayMs: 500, maxDelayMs: 8_000, longestWaitMs: 120_000 };
 const TIMEOUTS: HubTimeouts = { connectMs: 15_000, headersMs: 60_000, bodyMs: 60_000 };
 
-/** Settings from the environment (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, *_PROXY). @throws USAGE on a bad value */
+/** Settings from the environment (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT, *_PROXY). @throws USAGE on a bad value */
 export function hubSettings(cacheDir: string, env: NodeJS.ProcessEnv = process.env): HubSettings {
   return {
     endpoint: readEndpoint(env['HF_ENDPOINT']),
@@ -41,7 +41,7 @@ export function hubSettings(cacheDir: string, env: NodeJS.ProcessEnv = process.e
     cacheDir: resolve(expandHome(cacheDir)),
     proxy: proxySettings(env),
     retry: RETRY,
-    timeouts: TIMEOUTS,
+    timeouts: readTimeouts(env['HF_HUB_DOWNLOAD_TIMEOUT']),
   };
 }
 
@@ -71,6 +71,18 @@ function readEndpoint(value: string | undefined): string {
     );
   }
   return text.replace(/\/+$/, '');
+}
+
+/** HF_HUB_DOWNLOAD_TIMEOUT: seconds that a server may be silent, as huggingface_hub has it. */
+function readTimeouts(value: string | undefined): HubTimeouts {
+  const text = (value ?? '').trim();
+  if (text === '') return TIMEOUTS;
+  const seconds = Number(text);
+  if (!(seconds > 0 && seconds <= 3_600)) {
+    throw new FltacError('USAGE', `HF_HUB_DOWNLOAD_TIMEOUT must be seconds, above 0 and at most 3600, not ${text}`);
+  }
+  const ms = Math.ceil(seconds * 1000);
+  return { ...TIMEOUTS, headersMs: ms, bodyMs: ms };
 }
 
 function readToken(value: string | undefined): string | undefined {

@@ -14,6 +14,9 @@ import type { HubSettings } from './settings.js';
 
 /** Files downloaded at once. */
 const PARALLEL = 3;
+/** The Hub asks for no more files in a repository; a page of its listing has up to a thousand. */
+const MOST_FILES = 100_000;
+const MOST_PAGES = 1_000;
 
 export interface Snapshot {
   readonly repo: HubRepo;
@@ -122,17 +125,24 @@ class OnlineSnapshot implements Snapshot {
   /** The listing carries size and hash of every file, so no request per file is needed before its download. */
   private async listHub(subject: Subject): Promise<HubFile[]> {
     const files: HubFile[] = [];
+    const fetchPage = this.http.apiFetch(subject);
+    let pages = 0;
     const entries = listFiles({
       repo: { type: this.repo.type, name: this.repo.id },
       recursive: true,
       revision: this.commit,
       hubUrl: this.http.settings.endpoint,
-      fetch: this.http.apiFetch(subject),
+      fetch: async (...call) => {
+        pages += 1;
+        if (pages > MOST_PAGES) throw this.endlessListing();
+        return fetchPage(...call);
+      },
       ...(subject.path && { path: subject.path }),
     });
     for await (const entry of entries) {
       checkFileName(this.repo, entry.path);
       if (entry.type !== 'file') continue;
+      if (files.length === MOST_FILES) throw this.endlessListing();
       const etag = entry.lfs?.oid ?? entry.oid;
       const size = entry.lfs?.size ?? entry.size;
       checkHash(this.repo, `the hash of ${entry.path}`, etag);
@@ -145,6 +155,11 @@ class OnlineSnapshot implements Snapshot {
       files.push({ path: entry.path, size, etag });
     }
     return files;
+  }
+
+  private endlessListing(): FltacError {
+    const most = `${MOST_FILES} files or ${MOST_PAGES} pages`;
+    return new FltacError('NETWORK', `the Hub lists more than ${most} of ${repoTitle(this.repo)}: check HF_ENDPOINT`);
   }
 
   async fetch(names: readonly string[]): Promise<void> {

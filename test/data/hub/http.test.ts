@@ -5,7 +5,7 @@ import type { HubRepo } from '../../../src/data/hub/names.js';
 import type { HubSettings } from '../../../src/data/hub/settings.js';
 import { withSnapshot } from '../../../src/data/hub/snapshot.js';
 import type { HubFault, HubServer } from '../../support/hub-server.js';
-import { hubOf, keptLog, settingsFor, type KeptLog } from '../../support/hub.js';
+import { IMPATIENT, hubOf, keptLog, settingsFor, type KeptLog } from '../../support/hub.js';
 
 const MODEL: HubRepo = { type: 'model', id: 'made-up/model' };
 const TOKEN = 'secret-of-a-mirror_123';
@@ -127,6 +127,17 @@ describe('a failing answer is put into one line that names the nearest cause', (
     expect(await failureOf(settings)).toMatch(/redirects model made-up\/model to something that is not a web address/);
   });
 
+  it('a description without end', async () => {
+    const server = await hubOf(FILES);
+    server.faults.push({ json: { padding: 'x'.repeat(33 * 1024 * 1024) } });
+    expect(await failureOf(settingsFor(server))).toMatch(/gives an answer for model made-up\/model that does not end/);
+  });
+
+  it('a listing without end', async () => {
+    const server = await hubOf(FILES, { pageSize: 0.001 });
+    expect(await failureOf(settingsFor(server))).toMatch(/lists more than 100000 files or 1000 pages of model made-up/);
+  });
+
   it('nobody listens', async () => {
     const server = await hubOf(FILES);
     const settings = settingsFor(server);
@@ -141,6 +152,7 @@ describe('a failing answer is put into one line that names the nearest cause', (
     server.faults.push({ delayMs: 60_000, times: 9 });
     const settings = {
       ...settingsFor(server),
+      timeouts: IMPATIENT,
       retry: { attempts: 1, baseDelayMs: 1, maxDelayMs: 1, longestWaitMs: 1 },
     };
     expect(await failureOf(settings)).toMatch(/cannot be reached .*UND_ERR_HEADERS_TIMEOUT/);

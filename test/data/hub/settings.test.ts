@@ -49,6 +49,19 @@ describe('hubSettings', () => {
     );
   });
 
+  it('waits as long as HF_HUB_DOWNLOAD_TIMEOUT says', () => {
+    expect(hubSettings('/cache', { HF_HUB_DOWNLOAD_TIMEOUT: '2.5' }).timeouts).toMatchObject({
+      headersMs: 2_500,
+      bodyMs: 2_500,
+    });
+    expect(hubSettings('/cache', { HF_HUB_DOWNLOAD_TIMEOUT: '' }).timeouts.bodyMs).toBe(60_000);
+    for (const value of ['0', 'soon', '-1', '1e9']) {
+      expect(() => hubSettings('/cache', { HF_HUB_DOWNLOAD_TIMEOUT: value })).toThrow(
+        `HF_HUB_DOWNLOAD_TIMEOUT must be seconds, above 0 and at most 3600, not ${value}`,
+      );
+    }
+  });
+
   it('makes the cache folder absolute, ~ included', () => {
     expect(hubSettings('./hf_cache', {}).cacheDir).toBe(join(process.cwd(), 'hf_cache'));
     expect(hubSettings('~/hf', {}).cacheDir).toBe(join(homedir(), 'hf'));

@@ -5,7 +5,16 @@ import type { HubSettings } from '../../../src/data/hub/settings.js';
 import type { HubRepo } from '../../../src/data/hub/names.js';
 import { withSnapshot, type Snapshot } from '../../../src/data/hub/snapshot.js';
 import type { HubServer } from '../../support/hub-server.js';
-import { gitHash, hubOf, keptLog, randomContent, settingsFor, sha256, type KeptLog } from '../../support/hub.js';
+import {
+  IMPATIENT,
+  gitHash,
+  hubOf,
+  keptLog,
+  randomContent,
+  settingsFor,
+  sha256,
+  type KeptLog,
+} from '../../support/hub.js';
 
 const MODEL: HubRepo = { type: 'model', id: 'made-up/model' };
 const CONFIG = '{"model_type": "bert"}\n';
@@ -287,10 +296,23 @@ describe('a broken download', () => {
     );
   });
 
+  it('ends where bytes come too slowly to ever be all, and keeps them', async () => {
+    const server = await hubOf(FILES);
+    const settings = { ...settingsFor(server), timeouts: IMPATIENT };
+    server.faults.push({ match: /model\.safetensors/, chunkBytes: 8, chunkDelayMs: 100, times: 9 });
+    await expect(fetchModel(settings)).rejects.toMatchObject({
+      code: 'NETWORK',
+      message: expect.stringMatching(/model\.safetensors .* comes at less than 1024 bytes a second/) as string,
+    });
+    expect(existsSync(join(settings.cacheDir, WEIGHTS_BLOB))).toBe(false);
+    expect(existsSync(join(settings.cacheDir, `${WEIGHTS_BLOB}.incomplete`))).toBe(true);
+  });
+
   it('ends after silence instead of waiting for ever', async () => {
     const server = await hubOf(FILES);
     server.faults.push({ match: /model\.safetensors/, truncateAt: 0, hang: true, times: 9 });
-    await expect(fetchModel(settingsFor(server), { names: ['model.safetensors'] })).rejects.toMatchObject({
+    const settings = { ...settingsFor(server), timeouts: IMPATIENT };
+    await expect(fetchModel(settings, { names: ['model.safetensors'] })).rejects.toMatchObject({
       code: 'NETWORK',
     });
   });

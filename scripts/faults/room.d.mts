@@ -1,0 +1,4 @@
+/** A folder of its own for one fault; see room.mjs. */
+export class Room {
+  readonly folder: string;
+}
