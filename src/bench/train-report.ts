@@ -34,8 +34,8 @@ export interface TrainMachine {
   platform: string;
   node: string;
   fltac: string;
-  /** the best float32 matrix product that libtorch reached with `work.threads` threads, FLOP/s */
-  gemmFlops: number;
+  /** the best float32 matrix product that libtorch reached with `work.threads` threads, FLOP/s; null where the work is no CPU's */
+  gemmFlops: number | null;
 }
 
 export interface TrainModel {
@@ -153,7 +153,7 @@ export interface MeasuredSide extends Pick<
 export function summariseSides(
   measured: readonly MeasuredSide[],
   work: Pick<TrainWork, 'examples' | 'tokens' | 'flops'>,
-  gemmFlops: number,
+  gemmFlops: number | null,
 ): TrainSide[] {
   const ours = measured[0]!.runs;
   return measured.map(({ runs, ...side }, index): TrainSide => {
@@ -166,7 +166,7 @@ export function summariseSides(
       cpuSeconds: statistics(runs.map((run) => run.cpuSeconds)).median,
       examplesPerSecond: work.examples / seconds.median,
       tokensPerSecond: work.tokens / seconds.median,
-      flopUtilisation: work.flops === null ? null : work.flops / (seconds.median * gemmFlops),
+      flopUtilisation: work.flops === null || gemmFlops === null ? null : work.flops / (seconds.median * gemmFlops),
       ratio: ratioOf((run) => run.seconds),
       cpuRatio: ratioOf((run) => run.cpuSeconds),
     };

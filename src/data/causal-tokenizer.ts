@@ -18,6 +18,8 @@ export interface EncodedAnswer {
 export class CausalTokenizer {
   private constructor(
     private readonly tokenizer: Tokenizer,
+    /** a hash of tokenizer.json and of what else decides on the ids of a text */
+    readonly fingerprint: string,
     readonly maxLen: number,
     /** special tokens before a text, as bos */
     private readonly prefix: readonly number[],
@@ -33,7 +35,7 @@ export class CausalTokenizer {
    * USAGE where maxLen does not suit the model
    */
   static async open(folder: string, maxLen: number): Promise<CausalTokenizer> {
-    const { tokenizer, config } = await openTokenizer(folder, maxLen);
+    const { tokenizer, fingerprint, config } = await openTokenizer(folder, maxLen);
     const [own, generation] = await Promise.all([
       readOptionalJson(folder, 'tokenizer_config.json'),
       readOptionalJson(folder, 'generation_config.json'),
@@ -53,7 +55,8 @@ export class CausalTokenizer {
           `config.json), but ${found}: save the model's tokenizer with save_pretrained`,
       );
     }
-    return new CausalTokenizer(tokenizer, maxLen, prefix, eosToken, [...new Set([eosId, ...named])]);
+    const identity = [fingerprint, ...prefix, eosToken].join(' ');
+    return new CausalTokenizer(tokenizer, identity, maxLen, prefix, eosToken, [...new Set([eosId, ...named])]);
   }
 
   /** Prompts with their answers and the end token, cut at maxLen. */

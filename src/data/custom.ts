@@ -16,6 +16,7 @@ import { readTable } from './read-table.js';
 import type { DataContext, Provenance, ResolvedModel, Scenario, ScenarioTask } from './scenario.js';
 import { selectTable, type Table } from './table.js';
 import { makeTextTask } from './text-task.js';
+import { tokenCacheOf } from './token-store.js';
 import { TextTokenizer } from './tokenize.js';
 
 /** A task's rows, with labels as class numbers. */
@@ -34,10 +35,11 @@ type MakeTask = (rows: TaskRows) => ScenarioTask | Promise<ScenarioTask>;
 const MAKERS: Readonly<
   Record<TaskForm, (config: RunConfig, model: ResolvedModel, context: DataContext) => Promise<MakeTask>>
 > = {
-  text: async (config, model) => {
+  text: async (config, model, { log }) => {
+    const cache = tokenCacheOf(config, log);
     const tokenizer = await TextTokenizer.open(model.folder, config.maxLen);
     return ({ name, train, evaluation, classes }) =>
-      makeTextTask({ name, numLabels: classes, train, evaluation, tokenizer });
+      makeTextTask({ name, numLabels: classes, train, evaluation, tokenizer, cache });
   },
   image: async (_config, model, context) => {
     const input = await readImageInput(model.folder, context.log);
@@ -45,6 +47,7 @@ const MAKERS: Readonly<
       makeImageTask({ name, numLabels: classes, train, evaluation, input, signal: context.signal });
   },
   instruction: async (config, model, context) => {
+    const cache = tokenCacheOf(config, context.log);
     const tokenizer = await CausalTokenizer.open(model.folder, config.maxLen);
     return ({ name, train, evaluation }) =>
       makeInstructionTask({
@@ -52,6 +55,7 @@ const MAKERS: Readonly<
         train: instructionsOf(train),
         evaluation: instructionsOf(evaluation),
         tokenizer,
+        cache,
         context,
       });
   },

@@ -13,6 +13,7 @@ import { InstructionTableBuilder, selectRows, type InstructionRows } from './ins
 import { readObjects, textOf } from './jsonl.js';
 import type { DataContext, ResolvedModel, Scenario, ScenarioTask } from './scenario.js';
 import { GrowingArray } from './table.js';
+import { tokenCacheOf } from './token-store.js';
 
 const REPO: HubRepo = { type: 'dataset', id: 'databricks/databricks-dolly-15k' };
 const REVISION = 'main';
@@ -27,6 +28,7 @@ export async function loadDolly(config: RunConfig, model: ResolvedModel, context
   if (unknown.length > 0) {
     throw new FltacError('USAGE', `dolly has the tasks ${known.join(', ')}, found ${unknown.join(', ')}`);
   }
+  const cache = tokenCacheOf(config, context.log);
   const tokenizer = await CausalTokenizer.open(model.folder, config.maxLen);
   return withSnapshot(REPO, REVISION, hubSettings(config.cacheDir), context, async (snapshot) => {
     if (!(await snapshot.list()).includes(FILE)) {
@@ -41,7 +43,7 @@ export async function loadDolly(config: RunConfig, model: ResolvedModel, context
     // One after another: the tokenizer works on all cores by itself.
     for (const name of config.tasks) {
       const parts = splitCategory(categories.get(name)!, { name, path, seed: config.seed });
-      tasks.push(await makeInstructionTask({ name, ...parts, tokenizer, context }));
+      tasks.push(await makeInstructionTask({ name, ...parts, tokenizer, cache, context }));
     }
     const provenance = [{ repo: `datasets/${REPO.id}`, revision: snapshot.commit, files: [FILE] }];
     return { name: 'dolly', metric: 'loss', tasks, provenance };

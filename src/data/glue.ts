@@ -9,7 +9,8 @@ import { withSnapshot, type Snapshot } from './hub/snapshot.js';
 import type { HubRepo } from './hub/names.js';
 import { readParquet } from './parquet.js';
 import type { DataContext, ResolvedModel, Scenario, ScenarioTask } from './scenario.js';
-import { makeTextTask } from './text-task.js';
+import { makeTextTask, type TextTaskOptions } from './text-task.js';
+import { tokenCacheOf } from './token-store.js';
 import { TextTokenizer } from './tokenize.js';
 
 const REPO: HubRepo = { type: 'dataset', id: 'nyu-mll/glue' };
@@ -41,6 +42,7 @@ export async function loadGlue(config: RunConfig, model: ResolvedModel, context:
     );
   }
   const tokenizer = await TextTokenizer.open(model.folder, config.maxLen);
+  const cache = tokenCacheOf(config, context.log);
   const settings = hubSettings(config.cacheDir);
   return withSnapshot(REPO, REVISION, settings, context, async (snapshot) => {
     const files = await findTaskFiles(snapshot, config.tasks);
@@ -49,7 +51,7 @@ export async function loadGlue(config: RunConfig, model: ResolvedModel, context:
     await snapshot.remember();
     const tasks: ScenarioTask[] = [];
     // One after another: a table being read is the largest thing in memory.
-    for (const task of files) tasks.push(await readTask(task, snapshot.folder, tokenizer));
+    for (const task of files) tasks.push(await readTask(task, snapshot.folder, { tokenizer, cache }));
     const provenance = [{ repo: `datasets/${REPO.id}`, revision: snapshot.commit, files: names }];
     return { name: 'glue', metric: 'accuracy', tasks, provenance };
   });
@@ -68,7 +70,11 @@ async function findTaskFiles(snapshot: Snapshot, tasks: readonly string[]): Prom
   return found;
 }
 
-async function readTask(files: TaskFiles, folder: string, tokenizer: TextTokenizer): Promise<ScenarioTask> {
+async function readTask(
+  files: TaskFiles,
+  folder: string,
+  tokens: Pick<TextTaskOptions, 'tokenizer' | 'cache'>,
+): Promise<ScenarioTask> {
   const columns = { texts: TASK_TEXTS[files.name] ?? [], label: 'label' };
   const read = (names: readonly string[]) =>
     readParquet(
@@ -77,5 +83,5 @@ async function readTask(files: TaskFiles, folder: string, tokenizer: TextTokeniz
     );
   const train = await read(files.train);
   const evaluation = await read(files.validation);
-  return makeTextTask({ name: files.name, numLabels: NUM_LABELS.glue, train, evaluation, tokenizer });
+  return makeTextTask({ name: files.name, numLabels: NUM_LABELS.glue, train, evaluation, ...tokens });
 }

@@ -1,14 +1,19 @@
 /** A language model's task: to answer instructions. Both parts are tokenised at once and kept in typed arrays. */
+import { createHash } from 'node:crypto';
 import type { PackedSequences } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import type { CausalTokenizer } from './causal-tokenizer.js';
 import { alpacaPrompt, selectRows, type InstructionRows } from './instructions.js';
 import type { DataContext, HeldOutPrompts, ScenarioTask } from './scenario.js';
-import { GrowingArray, checkRows } from './table.js';
-import { BATCH_ROWS } from './tokenize.js';
+import { checkRows } from './table.js';
+import { TokenRows, type EnsureOptions } from './token-rows.js';
+import type { TokenCache } from './token-store.js';
 
 /** A token with this label is not counted, as in transformers. */
 export const IGNORED = -100;
+
+/** marks a token of an answer, the end token included; a prompt's have 0 */
+const ANSWER = 1;
 
 export interface InstructionTaskOptions {
   name: string;
@@ -16,6 +21,8 @@ export interface InstructionTaskOptions {
   evaluation: InstructionRows;
   tokenizer: CausalTokenizer;
   context: DataContext;
+  /** keeps tokens for the next start */
+  cache?: TokenCache | undefined;
 }
 
 /**
@@ -47,10 +54,10 @@ export async function makeInstructionTask(options: InstructionTaskOptions): Prom
   };
 }
 
-async function tokeniseParts({ name, train, evaluation, tokenizer, context }: InstructionTaskOptions) {
+async function tokeniseParts({ name, train, evaluation, context, ...options }: InstructionTaskOptions) {
   const bar = context.log.progress(`tokenising ${name}`, train.length + evaluation.length);
   const part = (rows: InstructionRows, before: number) =>
-    tokeniseRows(rows, tokenizer, { signal: context.signal, onRows: (done) => bar.update(before + done) });
+    tokeniseRows(rows, { ...options, signal: context.signal, onRows: (done) => bar.update(before + done) });
   try {
     return { train: await part(train, 0), evaluation: await part(evaluation, train.length) };
   } finally {
@@ -89,32 +96,45 @@ async function promptsOf(from: InstructionRows, rows: Int32Array, tokenizer: Cau
   return { ids: Int32Array.from(encoded.flat()), offsets, texts, references: asked.map((row) => row.response) };
 }
 
+type TokeniseOptions = Pick<InstructionTaskOptions, 'tokenizer' | 'cache'> & EnsureOptions;
+
 /** Tokenises all rows and keeps those that have at least one token of an answer. @throws ABORTED */
-async function tokeniseRows(
-  all: InstructionRows,
-  tokenizer: CausalTokenizer,
-  { signal, onRows }: { signal: AbortSignal | undefined; onRows: (done: number) => void },
-): Promise<AnswerTable> {
-  const kept = new GrowingArray((length) => new Int32Array(length));
-  const ids = new GrowingArray((length) => new Int32Array(length));
-  const starts = new GrowingArray((length) => new Float64Array(length));
-  const promptLengths = new GrowingArray((length) => new Int32Array(length));
-  for (let from = 0; from < all.length; from += BATCH_ROWS) {
-    if (signal?.aborted) throw new FltacError('ABORTED', 'stopped while the data were tokenised');
-    const rows = Array.from({ length: Math.min(BATCH_ROWS, all.length - from) }, (_, i) => all.get(from + i));
-    const encoded = await tokenizer.encode(rows.map((row) => ({ prompt: alpacaPrompt(row), response: row.response })));
-    for (const [i, answer] of encoded.entries()) {
-      if (answer.promptLength === answer.ids.length) continue;
-      kept.push(from + i);
-      starts.push(ids.length);
-      ids.pushAll(answer.ids);
-      promptLengths.push(answer.promptLength);
-    }
-    onRows(from + rows.length);
+async function tokeniseRows(all: InstructionRows, options: TokeniseOptions): Promise<AnswerTable> {
+  const { tokenizer, cache, ...ensure } = options;
+  const { maxLen, fingerprint } = tokenizer;
+  const tokens = new TokenRows({
+    rows: all.length,
+    encode: async (batch) => {
+      const rows = batch.map((row) => all.get(row));
+      const encoded = await tokenizer.encode(
+        rows.map((row) => ({ prompt: alpacaPrompt(row), response: row.response })),
+      );
+      return encoded.map(({ ids, promptLength }) => ({
+        ids,
+        marks: new Uint8Array(ids.length).fill(ANSWER, promptLength),
+      }));
+    },
+    store:
+      cache &&
+      (() =>
+        cache.open(['instructions', fingerprint, maxLen, digestOf(all)], { rows: all.length, maxLen, marks: true })),
+  });
+  await tokens.ensure(
+    Int32Array.from({ length: all.length }, (_, row) => row),
+    ensure,
+  );
+  const kept: number[] = [];
+  for (let row = 0; row < all.length; row += 1) if (tokens.marks(row).at(-1) === ANSWER) kept.push(row);
+  return new AnswerTable(selectRows(all, Int32Array.from(kept)), all.length - kept.length, kept, tokens);
+}
+
+function digestOf(rows: InstructionRows): string {
+  const hash = createHash('sha256');
+  for (let row = 0; row < rows.length; row += 1) {
+    const { instruction, context, response } = rows.get(row);
+    hash.update(JSON.stringify([instruction, context, response]));
   }
-  starts.push(ids.length);
-  const rows = selectRows(all, kept.finish());
-  return new AnswerTable(rows, all.length - rows.length, ids.finish(), starts.finish(), promptLengths.finish());
+  return hash.digest('hex');
 }
 
 /** Tokenised prompts with their answers. */
@@ -123,22 +143,22 @@ class AnswerTable {
     readonly rows: InstructionRows,
     /** rows that were left out */
     readonly skipped: number,
-    private readonly ids: Int32Array,
-    /** row r is ids[starts[r]] up to ids[starts[r + 1]] */
-    private readonly starts: Float64Array,
-    private readonly promptLengths: Int32Array,
+    /** where the rows are among the tokens */
+    private readonly places: readonly number[],
+    private readonly tokens: TokenRows,
   ) {}
 
   /** These rows in this order (they may repeat). @throws SHAPE for a row that does not exist */
   pack(rows: Int32Array): PackedSequences {
     checkRows(rows, this.rows.length);
+    const places = Array.from(rows, (row) => this.places[row]!);
     const offsets = new Int32Array(rows.length + 1);
-    for (const [i, row] of rows.entries()) offsets[i + 1] = offsets[i]! + this.starts[row + 1]! - this.starts[row]!;
+    for (const [i, place] of places.entries()) offsets[i + 1] = offsets[i]! + this.tokens.length(place);
     const ids = new Int32Array(offsets[rows.length]!);
     const labels = new Int32Array(ids.length).fill(IGNORED);
-    for (const [i, row] of rows.entries()) {
-      const answer = this.promptLengths[row]!;
-      const whole = this.ids.subarray(this.starts[row], this.starts[row + 1]);
+    for (const [i, place] of places.entries()) {
+      const whole = this.tokens.ids(place);
+      const answer = this.tokens.marks(place).indexOf(ANSWER);
       ids.set(whole, offsets[i]);
       labels.set(whole.subarray(answer), offsets[i]! + answer);
     }

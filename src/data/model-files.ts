@@ -1,4 +1,5 @@
 /** The tokenizer and the JSON files of a model's folder. */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
@@ -9,6 +10,8 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export interface ModelTokenizer {
   /** neither pads nor truncates */
   tokenizer: Tokenizer;
+  /** a hash of tokenizer.json */
+  fingerprint: string;
   /** config.json */
   config: JsonObject;
 }
@@ -23,10 +26,11 @@ export async function openTokenizer(folder: string, maxLen: number): Promise<Mod
   if (positions !== undefined && maxLen > positions) {
     throw new FltacError('USAGE', `max_len is ${maxLen}, the model in ${folder} has ${positions} positions: lower it`);
   }
-  const tokenizer = parseTokenizer(await readText(folder, 'tokenizer.json'), join(folder, 'tokenizer.json'));
+  const text = await readText(folder, 'tokenizer.json');
+  const tokenizer = parseTokenizer(text, join(folder, 'tokenizer.json'));
   tokenizer.disablePadding();
   tokenizer.disableTruncation();
-  return { tokenizer, config };
+  return { tokenizer, fingerprint: createHash('sha256').update(text).digest('hex'), config };
 }
 
 /** The longest sequence; RoBERTa numbers its positions from the padding id + 1 on (Positions in native/model/families.h). */

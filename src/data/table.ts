@@ -1,4 +1,5 @@
 /** Rows of a data set, held outside the JavaScript heap: one buffer and its offsets a column of texts or images. */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { FltacError, messageOf } from '../errors.js';
 
@@ -7,9 +8,9 @@ const decoder = new TextDecoder();
 /** A column of byte strings: value i is bytes[offsets[i]] up to bytes[offsets[i + 1]]. */
 export class ByteColumn {
   constructor(
-    private readonly content: Uint8Array,
+    protected readonly content: Uint8Array,
     /** length + 1 entries; float64, so that a column may pass 4 GiB */
-    private readonly offsets: Float64Array,
+    protected readonly offsets: Float64Array,
   ) {}
 
   get length(): number {
@@ -30,6 +31,8 @@ export interface Texts {
   readonly length: number;
   /** @throws SHAPE where there is no such row */
   get(row: number): string;
+  /** a hash of all texts in their order */
+  digest(): string;
 }
 
 /** A column of UTF-8 texts. */
@@ -38,6 +41,17 @@ export class TextColumn extends ByteColumn implements Texts {
   get(row: number): string {
     return decoder.decode(this.bytes(row));
   }
+
+  digest(): string {
+    return sha256(this.offsets, this.content);
+  }
+}
+
+/** Of the values' bytes, one after another. */
+function sha256(...values: readonly (Uint8Array | Float64Array | Int32Array | string)[]): string {
+  const hash = createHash('sha256');
+  for (const value of values) hash.update(value);
+  return hash.digest('hex');
 }
 
 /** @throws SHAPE naming the first of `asked` that is none of `rows` rows */
@@ -197,7 +211,11 @@ export function selectTable(table: Table, rows: Int32Array): Table {
   const { images } = table;
   return {
     rows: rows.length,
-    texts: table.texts.map((texts) => ({ length: rows.length, get: (row) => texts.get(rows[row] ?? -1) })),
+    texts: table.texts.map((texts) => ({
+      length: rows.length,
+      get: (row) => texts.get(rows[row] ?? -1),
+      digest: () => sha256(texts.digest(), rows),
+    })),
     ...(images && { images: { length: rows.length, encoded: (row) => images.encoded(rows[row] ?? -1) } }),
     labels: table.labels.length === 0 ? table.labels : rows.map((row) => table.labels[row]!),
     ...(table.labelNames && { labelNames: table.labelNames }),

@@ -2,6 +2,7 @@
 import type { PackedSequences } from '../engine/types.js';
 import type { ScenarioTask } from './scenario.js';
 import { checkTable, majorityShare, type Table } from './table.js';
+import type { TokenCache } from './token-store.js';
 import { TokenizedTable, type TextTokenizer } from './tokenize.js';
 
 export interface TextTaskOptions {
@@ -10,6 +11,8 @@ export interface TextTaskOptions {
   train: Table;
   evaluation: Table;
   tokenizer: TextTokenizer;
+  /** keeps tokens for the next start */
+  cache?: TokenCache | undefined;
 }
 
 /** @throws FORMAT where a split is empty or a label is no class */
@@ -19,10 +22,11 @@ export function makeTextTask({
   train,
   evaluation,
   tokenizer,
+  cache,
 }: TextTaskOptions): ScenarioTask<PackedSequences> {
   for (const table of [train, evaluation]) checkTable(table, name, numLabels);
-  const trained = new TokenizedTable(tokenizer, train);
-  const evaluated = new TokenizedTable(tokenizer, evaluation);
+  const trained = new TokenizedTable(tokenizer, train, cache);
+  const evaluated = new TokenizedTable(tokenizer, evaluation, cache);
   return {
     name,
     numLabels,

@@ -9,10 +9,9 @@ import type { Encoding, Tokenizer } from 'tokenizers';
 import type { PackedSequences } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import { openTokenizer } from './model-files.js';
-import { GrowingArray, checkRows, type Table } from './table.js';
-
-/** Rows tokenised in one native call. */
-export const BATCH_ROWS = 256;
+import { checkRows, type Table } from './table.js';
+import { TokenRows } from './token-rows.js';
+import type { TokenCache } from './token-store.js';
 
 /**
  * How many tokens of two texts stay when both together may have `budget`: the longer one is cut first, then both to
@@ -31,6 +30,8 @@ export function longestFirst(first: number, second: number, budget: number): [nu
 export class TextTokenizer {
   private constructor(
     private readonly tokenizer: Tokenizer,
+    /** a hash of tokenizer.json */
+    readonly fingerprint: string,
     readonly maxLen: number,
     /** whether the backbone knows segments (BERT does; DistilBERT and RoBERTa do not) */
     readonly hasTypeIds: boolean,
@@ -43,7 +44,7 @@ export class TextTokenizer {
    * @throws IO where one is missing, FORMAT where it is broken, USAGE where maxLen does not suit the model
    */
   static async open(folder: string, maxLen: number): Promise<TextTokenizer> {
-    const { tokenizer, config } = await openTokenizer(folder, maxLen);
+    const { tokenizer, fingerprint, config } = await openTokenizer(folder, maxLen);
     const specials = [await tokenizer.encode(''), await tokenizer.encode('', '')].map((empty) => empty.getLength());
     const [single = 0, pair = 0] = specials;
     if (maxLen <= pair) {
@@ -53,7 +54,8 @@ export class TextTokenizer {
       );
     }
     const segments = config['type_vocab_size'];
-    return new TextTokenizer(tokenizer, maxLen, typeof segments === 'number' && segments > 1, [single, pair]);
+    const hasTypeIds = typeof segments === 'number' && segments > 1;
+    return new TextTokenizer(tokenizer, fingerprint, maxLen, hasTypeIds, [single, pair]);
   }
 
   /** Encodes rows of one or two texts each. */
@@ -74,62 +76,58 @@ export class TextTokenizer {
   }
 }
 
-/** A table's rows as token sequences; each row is tokenised when it is first wanted, and kept in typed arrays. */
+/** A table's rows as token sequences; each row is tokenised when it is first wanted, and kept. */
 export class TokenizedTable {
-  private readonly ids = new GrowingArray((length) => new Int32Array(length));
-  private readonly typeIds = new GrowingArray((length) => new Uint8Array(length));
-  /** where a row's tokens start in `ids`; -1 while it is not tokenised */
-  private readonly starts: Float64Array;
-  private readonly lengths: Int32Array;
-  /** calls wait for one another, so that no row is tokenised twice */
-  private last: Promise<unknown> = Promise.resolve();
+  readonly #tokenizer: TextTokenizer;
+  readonly #table: Table;
+  readonly #tokens: TokenRows;
 
-  constructor(
-    private readonly tokenizer: TextTokenizer,
-    private readonly table: Table,
-  ) {
-    this.starts = new Float64Array(table.rows).fill(-1);
-    this.lengths = new Int32Array(table.rows);
+  /** @param cache keeps tokens on disk; they are in memory either way */
+  constructor(tokenizer: TextTokenizer, table: Table, cache?: TokenCache) {
+    const { rows, texts } = table;
+    const { maxLen, hasTypeIds } = tokenizer;
+    this.#tokenizer = tokenizer;
+    this.#table = table;
+    this.#tokens = new TokenRows({
+      rows,
+      encode: async (batch) => {
+        const encoded = await tokenizer.encode(batch.map((row) => texts.map((text) => text.get(row))));
+        return encoded.map(({ ids, typeIds }) => ({ ids, marks: typeIds }));
+      },
+      store:
+        cache &&
+        (() =>
+          cache.open(['texts', tokenizer.fingerprint, hasTypeIds, maxLen, ...texts.map((text) => text.digest())], {
+            rows,
+            maxLen,
+            marks: hasTypeIds,
+          })),
+    });
   }
 
   /** These rows in this order (they may repeat), with their labels. @throws SHAPE for a row that does not exist */
   async sequences(rows: Int32Array): Promise<PackedSequences> {
-    checkRows(rows, this.table.rows);
-    const ready = this.last.then(() => this.tokenise(rows));
-    this.last = ready.catch(() => undefined);
-    await ready;
-    return this.pack(rows);
+    checkRows(rows, this.#table.rows);
+    await this.#tokens.ensure(rows);
+    return this.#pack(rows);
   }
 
-  private async tokenise(rows: Int32Array): Promise<void> {
-    const missing = [...new Set(rows)].filter((row) => this.starts[row] === -1);
-    for (let from = 0; from < missing.length; from += BATCH_ROWS) {
-      const batch = missing.slice(from, from + BATCH_ROWS);
-      const encoded = await this.tokenizer.encode(batch.map((row) => this.table.texts.map((text) => text.get(row))));
-      for (const [index, row] of batch.entries()) this.keep(row, encoded[index]!);
-    }
+  /** Waits until what was tokenised is on disk. */
+  async settled(): Promise<void> {
+    await this.#tokens.settled();
   }
 
-  private keep(row: number, encoded: { ids: number[]; typeIds: number[] }): void {
-    this.starts[row] = this.ids.length;
-    this.lengths[row] = encoded.ids.length;
-    this.ids.pushAll(encoded.ids);
-    this.typeIds.pushAll(encoded.typeIds);
-  }
-
-  private pack(rows: Int32Array): PackedSequences {
+  #pack(rows: Int32Array): PackedSequences {
     const offsets = new Int32Array(rows.length + 1);
-    for (const [index, row] of rows.entries()) offsets[index + 1] = offsets[index]! + this.lengths[row]!;
+    for (const [index, row] of rows.entries()) offsets[index + 1] = offsets[index]! + this.#tokens.length(row);
     const total = offsets[rows.length]!;
     const ids = new Int32Array(total);
-    const typeIds = this.tokenizer.hasTypeIds ? new Uint8Array(total) : undefined;
+    const typeIds = this.#tokenizer.hasTypeIds ? new Uint8Array(total) : undefined;
     for (const [index, row] of rows.entries()) {
-      const start = this.starts[row]!;
-      const end = start + this.lengths[row]!;
-      ids.set(this.ids.view(start, end), offsets[index]);
-      typeIds?.set(this.typeIds.view(start, end), offsets[index]);
+      ids.set(this.#tokens.ids(row), offsets[index]);
+      typeIds?.set(this.#tokens.marks(row), offsets[index]);
     }
-    const labels = Int32Array.from(rows, (row) => this.table.labels[row]!);
+    const labels = Int32Array.from(rows, (row) => this.#table.labels[row]!);
     return { ids, offsets, labels, ...(typeIds && { typeIds }) };
   }
 }

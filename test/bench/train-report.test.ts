@@ -14,7 +14,17 @@ describe('sides of a training benchmark', () => {
   const work = { examples: 64, tokens: 1000, flops: 6e9 };
 
   it('tells speed and use of the machine by the median run', () => {
-    const [ours] = summariseSides([side('fltac', [[2, 3], [4, 7], [3, 5]])], work, 4e9); // prettier-ignore
+    const [ours] = summariseSides(
+      [
+        side('fltac', [
+          [2, 3],
+          [4, 7],
+          [3, 5],
+        ]),
+      ],
+      work,
+      4e9,
+    );
     expect(ours).toMatchObject({
       seconds: { least: 2, median: 3, most: 4 },
       cpuSeconds: 5,
@@ -27,8 +37,16 @@ describe('sides of a training benchmark', () => {
   });
 
   it('takes a ratio within each round, so that a slow spell of the machine cancels', () => {
-    const ours = side('fltac', [[1, 1], [10, 1], [1, 1]]); // prettier-ignore
-    const peer = side('peft', [[3, 2], [30, 4], [4, 3]]); // prettier-ignore
+    const ours = side('fltac', [
+      [1, 1],
+      [10, 1],
+      [1, 1],
+    ]);
+    const peer = side('peft', [
+      [3, 2],
+      [30, 4],
+      [4, 3],
+    ]);
     const [, second] = summariseSides([ours, peer], work, 1);
     expect(second).toMatchObject({ ratio: 3, cpuRatio: 3 });
   });

@@ -1,41 +1,18 @@
 /** `fltac bench kmeans|train` */
 import type { Command } from 'commander';
 import type { KmeansReport, KmeansShape } from '../../bench/kmeans.js';
-import type { TrainReport } from '../../bench/train.js';
-import { loadConfig } from '../../config/index.js';
-import type { ConfigKey } from '../../config/index.js';
 import { createLog } from '../../run/log.js';
 import type { FormatOptions } from '../arguments.js';
 import { formatOption, integerFrom } from '../arguments.js';
-import { addConfigOptions, configSources } from '../config-options.js';
 import { interruptible } from '../interrupt.js';
 import { printResult } from '../io.js';
 import type { CommandContext } from '../program.js';
-
-const KEYS: readonly ConfigKey[] = [
-  'scenario',
-  'model_name',
-  'n_clients',
-  'local_steps',
-  'lora_rank',
-  'lora_dropout',
-  'batch_size',
-  'max_len',
-  'seed',
-  'cache_dir',
-  'device',
-  'dtype',
-];
+import { addTrainBench } from './bench-train.js';
 
 const KMEANS_EXAMPLES = `
 Examples:
   fltac bench kmeans                                       50 adapters of BERT-base size
   fltac bench kmeans --rows 80 --columns 532480 --k 8 --format json`;
-
-const TRAIN_EXAMPLES = `
-Examples:
-  fltac bench train                                        on the quickstart's model
-  fltac bench train --scenario glue --local-steps 20 --override threads=1 tasks=sst2`;
 
 export function addBench(program: Command, context: CommandContext): void {
   const bench = program.command('bench').summary('measure K-means or local training').description('Measures speed.');
@@ -65,23 +42,6 @@ function addKmeans(bench: Command, { io }: CommandContext): void {
     });
 }
 
-function addTrainBench(bench: Command, { io }: CommandContext): void {
-  const command = bench
-    .command('train')
-    .summary('time one local fine-tune')
-    .description('Times one local fine-tune: local_steps steps of the first client and task that have data.')
-    .addOption(formatOption())
-    .addHelpText('after', TRAIN_EXAMPLES);
-  addConfigOptions(command, KEYS).action(async ({ format }: FormatOptions) => {
-    const { config, warnings } = loadConfig(configSources(command, io.env));
-    const log = createLog({ stream: io.stderr, env: io.env });
-    for (const warning of warnings) log.warn(warning);
-    const { benchTrain } = await import('../../bench/train.js');
-    const report = await interruptible(log, (signal) => benchTrain(config, { log, signal }));
-    printResult(io, format, report, trainText);
-  });
-}
-
 function kmeansText(report: KmeansReport): string {
   const { rows, columns, k, nInit, milliseconds, inertia, iterations, path, repeat } = report;
   const { least, median, most } = milliseconds;
@@ -91,17 +51,6 @@ function kmeansText(report: KmeansReport): string {
     ['path', path],
     ['inertia', inertia.toPrecision(8)],
     ['iterations', String(iterations)],
-  ]);
-}
-
-function trainText(report: TrainReport): string {
-  const { model, task, client, steps, batchSize, examples, tokens, seconds } = report;
-  return lines([
-    ['model', model],
-    ['work', `${steps} steps of ${batchSize} on ${task}, client ${client}: ${examples} examples, ${tokens} tokens`],
-    ['time', `${seconds.toFixed(2)} s`],
-    ['speed', `${report.examplesPerSecond.toFixed(1)} examples/s, ${report.tokensPerSecond.toFixed(0)} tokens/s`],
-    ['loss', `${report.firstLoss.toFixed(4)} first, ${report.lastLoss.toFixed(4)} last`],
   ]);
 }
 

@@ -23,6 +23,13 @@ export const MACHINE_KEYS = {
     ),
     meaning: 'where downloaded models and data are kept, in the layout of the Hugging Face cache',
   }),
+  token_cache: key({
+    ...FREE_KEY,
+    kind: boolean(),
+    default: true,
+    meaning:
+      'whether tokenised texts are kept in cache_dir (fltac-tokens/), so that the next start need not tokenise them',
+  }),
   save_every: key({
     ...FREE_KEY,
     kind: integer({ min: 1 }),

@@ -38,11 +38,16 @@ export function hubSettings(cacheDir: string, env: NodeJS.ProcessEnv = process.e
     endpoint: readEndpoint(env['HF_ENDPOINT']),
     token: readToken(env['HF_TOKEN']),
     offline: TRUE_WORDS.has((env['HF_HUB_OFFLINE'] ?? '').toUpperCase()),
-    cacheDir: resolve(expandHome(cacheDir)),
+    cacheDir: cacheFolder(cacheDir),
     proxy: proxySettings(env),
     retry: RETRY,
     timeouts: readTimeouts(env['HF_HUB_DOWNLOAD_TIMEOUT']),
   };
+}
+
+/** The absolute folder that cache_dir names. */
+export function cacheFolder(cacheDir: string): string {
+  return resolve(expandHome(cacheDir));
 }
 
 /** The cache folder that HF_HUB_CACHE or HF_HOME names, as huggingface_hub reads them; undefined where neither is set. */
