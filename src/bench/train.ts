@@ -11,7 +11,6 @@ import { resolveThreads } from '../engine/threads.js';
 import { FltacError } from '../errors.js';
 import { assertCompatible } from '../run/compatible.js';
 import type { Log } from '../run/log.js';
-import { chooseCohort } from '../run/open.js';
 import { LineProcess } from './line-process.js';
 import { makeShapedModel, shapeNamed, type BertShape } from './shapes.js';
 import { encoderShape, encoderStepFlops } from './train-flops.js';
@@ -202,7 +201,8 @@ class TrainBench {
       spec: { rank, loraAlpha, loraDropout, targetModules, numLabels, trainHead: true },
       ...{ lr, weightDecay, dtype, device, seed, maxLen, adapters, lossSteps },
       threads: this.#threads,
-      cohort: chooseCohort(config, info),
+      // All of them in one pass, where the configuration leaves it open.
+      cohort: config.cohort === 'auto' ? options.adapters : config.cohort,
       initial: path.join(this.folder, 'initial.safetensors'),
     };
     const lengths = adapters.flat().map((step) => step.ids.map((row) => row.length));

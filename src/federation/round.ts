@@ -213,10 +213,15 @@ export class Federation {
   }
 
   #start(): void {
-    startRow(this.#bank, this.#options.settings.seed);
-    if (this.#options.initial !== undefined) this.#bank.set(0, this.#options.initial);
+    this.#startRow(this.#bank);
     for (let row = 1; row < this.plan.rows; row += 1) this.#bank.copy(0, row);
     assertCommonStart(this.#bank);
+  }
+
+  /** Puts the common initial state in row 0. */
+  #startRow(bank: Bank): void {
+    startRow(bank, this.#options.settings.seed);
+    if (this.#options.initial !== undefined) bank.set(0, this.#options.initial);
   }
 
   /** Copies what later rounds depend on. */
@@ -331,16 +336,37 @@ export class Federation {
     );
   }
 
-  /** Evaluates the adapters that clients hold now; before the first round that is the common initial adapter. */
+  /** Evaluates the adapters that clients hold now. */
   async evaluate(signal?: AbortSignal): Promise<readonly TaskScore[]> {
+    return this.#evaluate(this.#bank, this.holdings(), signal);
+  }
+
+  /** Evaluates the common initial adapter, whatever has been trained since. */
+  async evaluateInitial(signal?: AbortSignal): Promise<readonly TaskScore[]> {
+    const { engine, spec } = this.#options;
+    const bank = engine.createBank(spec, 1);
+    try {
+      this.#startRow(bank);
+      const labels = this.plan.adapters.map(() => 0);
+      return await this.#evaluate(
+        bank,
+        holdingsOf(this.plan, labels, () => 0),
+        signal,
+      );
+    } finally {
+      bank.dispose();
+    }
+  }
+
+  async #evaluate(bank: Bank, holdings: readonly Holding[], signal?: AbortSignal): Promise<readonly TaskScore[]> {
     const { engine, tasks, metric, settings, log } = this.#options;
     const limit = settings.maxEvalBatches * settings.evalBatchSize;
     const { scores } = await evaluateHoldings({
       engine,
-      bank: this.#bank,
+      bank,
       tasks,
       metric,
-      holdings: this.holdings(),
+      holdings,
       limit,
       batchSize: settings.evalBatchSize,
       cache: this.#cache,

@@ -110,9 +110,7 @@ async function runMethod(
     await clearRunFolder(folder);
     await writeRunRecords(run, folder);
     announceRun(run, federation, context);
-    const before = untuned ?? (await stoppable(federation.evaluate(context.signal), 0, federation.rounds, folder));
-    await new Journal(path.join(folder, RUN_FILES.metrics)).append(evalRecords(0, before));
-    const last = await runRounds(run, federation, folder, context);
+    const { last, before } = await runRounds(run, federation, folder, context, untuned);
     await writeFinal(run, federation, folder, context);
     const { clusteringAccuracy, ari } = last?.assignment ?? { clusteringAccuracy: null, ari: null };
     return {
@@ -171,20 +169,37 @@ function announceRun(run: OpenRun, federation: Federation, context: RunContext):
   );
 }
 
+/**
+ * All rounds. The untuned backbone is evaluated once the first round has trained: training shall not wait for it. Its
+ * records come first all the same.
+ */
 async function runRounds(
   run: OpenRun,
   federation: Federation,
   folder: string,
   context: RunContext,
-): Promise<RoundOutcome | undefined> {
-  let last: RoundOutcome | undefined;
-  if (federation.rounds === 0) await saveAdapters(run, federation, folder, 0, federation.initialAssignment());
-  for (let round = 1; round <= federation.rounds; round += 1) {
-    last = await stoppable(federation.round(round, context.signal), round - 1, federation.rounds, folder);
-    await saveRound(run, federation, folder, last);
-    context.log.info(roundLine(federation.rounds, last));
+  untuned?: readonly TaskScore[],
+): Promise<{ last: RoundOutcome | undefined; before: readonly TaskScore[] }> {
+  const { rounds } = federation;
+  const evaluateUntuned = async (): Promise<readonly TaskScore[]> => {
+    const before = untuned ?? (await stoppable(federation.evaluateInitial(context.signal), 0, rounds, folder));
+    await new Journal(path.join(folder, RUN_FILES.metrics)).append(evalRecords(0, before));
+    return before;
+  };
+  if (rounds === 0) {
+    const before = await evaluateUntuned();
+    await saveAdapters(run, federation, folder, 0, federation.initialAssignment());
+    return { last: undefined, before };
   }
-  return last;
+  let last: RoundOutcome | undefined;
+  let before: readonly TaskScore[] = [];
+  for (let round = 1; round <= rounds; round += 1) {
+    last = await stoppable(federation.round(round, context.signal), round - 1, rounds, folder);
+    if (round === 1) before = await evaluateUntuned();
+    await saveRound(run, federation, folder, last);
+    context.log.info(roundLine(rounds, last));
+  }
+  return { last, before };
 }
 
 /** `metrics.jsonl` goes last: its `round_done` record says that the round is complete. */

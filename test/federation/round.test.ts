@@ -153,6 +153,8 @@ describe('a round of FL-TAC', () => {
     ]);
     const before = await make().federation.evaluate();
     scored[2]!.forEach((entry, i) => expect(entry.metric).toBeGreaterThan(before[i]!.metric));
+    // The initial adapter can be evaluated whenever it is wanted.
+    expect(await federation.evaluateInitial()).toEqual(before);
   });
 
   it('with no more adapters than tasks averages nothing and says so once', async () => {

@@ -72,6 +72,17 @@ describe('a run', () => {
     expect(typeof rows.at(-1)!['seconds']).toBe('number');
   });
 
+  it('trains before it evaluates the untuned backbone, whose records come first', async () => {
+    const { context, engine } = fakeRun();
+    const calls: string[] = [];
+    const [train, evaluate] = [engine.train.bind(engine), engine.evaluate.bind(engine)];
+    engine.train = (...args) => (calls.push('train'), train(...args));
+    engine.evaluate = (...args) => (calls.push('evaluate'), evaluate(...args));
+    await trainRun(fakeConfig(folder), context);
+    expect(calls[0]).toBe('train');
+    expect(calls).toContain('evaluate');
+  });
+
   it('logs the mean loss of the local steps', async () => {
     const run = fakeRun();
     const seen: number[][] = [];
