@@ -26,6 +26,7 @@ export default tseslint.config(
         fetch: 'readonly',
         Buffer: 'readonly',
         performance: 'readonly',
+        AbortController: 'readonly',
       },
     },
   },

@@ -32,10 +32,10 @@ const report = {
   starts: {},
 };
 
-/** One start; the last line that the child prints tells its moments. */
-function start(mode, env) {
+/** One start, and when what had happened in it. */
+function start(env) {
   const result = join(root, 'result.json');
-  const args = [child, mode, options.model, options.tasks, cache, join(root, 'run'), result];
+  const args = [child, 'start', options.model, options.tasks, cache, join(root, 'run'), result];
   const { status, stderr } = spawnSync(process.execPath, args, { env: { ...process.env, ...env }, encoding: 'utf8' });
   if (status !== 0) throw new Error(`the start failed: ${stderr}`);
   return JSON.parse(readFileSync(result, 'utf8'));
@@ -52,8 +52,8 @@ try {
 }
 try {
   const offline = { HF_HUB_OFFLINE: '1' };
-  report.starts.cold = start('train', offline);
-  report.starts.warm = start('train', offline);
+  report.starts.cold = start(offline);
+  report.starts.warm = start(offline);
 } finally {
   rmSync(root, { recursive: true, force: true });
 }

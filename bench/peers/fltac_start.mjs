@@ -1,13 +1,14 @@
-// A run that ends at its first training step, for bench/start-up.mjs.
-// usage: fltac_start.mjs train MODEL TASKS CACHE RUN RESULT.json
-import { writeFileSync } from 'node:fs';
+// A run that ends at its first training step (bench/start-up.mjs) or after a round (bench/round-memory.mjs).
+// usage: fltac_start.mjs start|round MODEL TASKS CACHE RUN RESULT.json [KEY=VALUE...]
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../dist/config/index.js';
 import { loadScenario, resolveModel } from '../../dist/data/scenario.js';
 import { trainRun } from '../../dist/run/train.js';
 
-function configOf(model, tasks, cache, run) {
-  const overrides = [`tasks=[${tasks.join(', ')}]`];
+/** A run of one round of GLUE. */
+export function configOf(model, tasks, cache, run, settings = []) {
+  const overrides = [`tasks=[${tasks.join(', ')}]`, ...settings];
   const flags = { scenario: 'glue', model_name: model, cache_dir: cache, output_dir: run, rounds: '1' };
   return loadConfig({ file: undefined, overrides, flags, unknownFlags: [], knownFlags: [], env: {} }).config;
 }
@@ -50,4 +51,12 @@ async function start([model, tasks, cache, run, result]) {
   );
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await start(process.argv.slice(3));
+async function round([model, tasks, cache, run, , ...settings]) {
+  const { seconds } = await trainRun(configOf(model, tasks.split(','), cache, run, settings), { overwrite: true });
+  const peakBytes = 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
+  console.log(JSON.stringify({ peakBytes, seconds }));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await { start, round }[process.argv[2]](process.argv.slice(3));
+}
