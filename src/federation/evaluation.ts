@@ -3,7 +3,7 @@
  * and counts by the samples of the clients that hold it.
  */
 import type { MetricName, ScenarioTask } from '../data/scenario.js';
-import { exampleCount } from '../engine/examples.js';
+import { exampleCount, inFormerOrder, sortByLength, type Reordered } from '../engine/examples.js';
 import type { Examples } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import type { Log, ProgressHandle } from '../run/log.js';
@@ -109,14 +109,18 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
   const pairs = distinctPairs(options.holdings);
   const cache: EvaluationCache = options.cache ?? new Map<string, Promise<Examples>>();
   const examples = new Map<number, Examples>();
+  const sorted = new Map<number, Reordered<Examples>>();
   for (const { task } of pairs) {
-    if (!examples.has(task)) examples.set(task, await evaluationRows(options, cache, task));
+    if (examples.has(task)) continue;
+    const rows = await evaluationRows(options, cache, task);
+    examples.set(task, rows);
+    sorted.set(task, sortByLength(rows));
   }
   let bar: ProgressHandle | undefined;
   const results = await options.engine
     .evaluate(
       options.bank,
-      pairs.map((pair) => ({ row: pair.row, examples: examples.get(pair.task)! })),
+      pairs.map((pair) => ({ row: pair.row, examples: sorted.get(pair.task)!.examples })),
       {
         batchSize: options.batchSize,
         signal: options.signal,
@@ -128,7 +132,8 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
     )
     .finally(() => bar?.done());
   const scored = pairs.map(({ task, cluster }, i): PairResult => {
-    const evaluated = { result: results[i]!, labels: examples.get(task)!.labels };
+    const result = inFormerOrder(results[i]!, sorted.get(task)!.order);
+    const evaluated = { result, labels: examples.get(task)!.labels };
     const what = `task ${options.tasks[task]!.name}, cluster ${cluster}`;
     return { task, cluster, metric: METRICS[options.metric].of(evaluated, options.batchSize, what), ...evaluated };
   });
