@@ -16,7 +16,7 @@ except ImportError as error:
     sys.exit(0)
 
 job = json.load(open(sys.argv[1]))
-spec, device = job["spec"], torch.device("cpu" if job["device"] == "auto" else job["device"])
+spec, device = job["spec"], torch.device(job["device"])
 torch.set_num_threads(job["threads"])
 torch.manual_seed(job["seed"])
 transformers.logging.set_verbosity_error()

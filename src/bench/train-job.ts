@@ -46,8 +46,9 @@ export interface SideReady {
 
 /** fltac's first line. */
 export interface FltacReady extends SideReady {
-  /** of the weights, where the job left it to the engine */
+  /** the type of the weights and where they lie, which the job may leave to the engine */
   dtype: string;
+  device: string;
 }
 
 /** The only line of a side that cannot. */

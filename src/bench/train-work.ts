@@ -1,7 +1,6 @@
 /** The rows that the training benchmark trains on. */
 import type { ScenarioTask } from '../data/scenario.js';
 import { asSequences } from '../engine/examples.js';
-import { FltacError } from '../errors.js';
 import { drawBatches, streamGenerator } from '../federation/streams.js';
 import type { StepRows } from './train-job.js';
 
@@ -15,16 +14,11 @@ export interface WorkShape {
 /**
  * Steps of each adapter, every step of one task: step s of all is of task s modulo their number, so that the tasks have
  * equal parts. A task's rows are drawn as in a local fine-tune of a client that holds all of them.
- *
- * @throws FltacError USAGE for a language model's tasks, which the benchmark does not compare
  */
 export async function drawSteps(tasks: readonly ScenarioTask[], shape: WorkShape): Promise<StepRows[][]> {
   const total = shape.adapters * shape.steps;
   const ofTasks: StepRows[][] = [];
   for (const [index, task] of tasks.entries()) {
-    if (task.numLabels === null) {
-      throw new FltacError('USAGE', `bench train classifies texts, and task ${task.name} has no classes`);
-    }
     const count = Math.ceil((total - index) / tasks.length);
     ofTasks.push(await drawTask(task, Math.max(0, count), shape));
   }

@@ -82,6 +82,7 @@ const { libtorch } = buildInfo();
 say({
   versions: { libtorch, node: process.versions.node },
   dtype: backbone.info.dtype,
+  device: backbone.info.device,
   computedTokens: jobs.reduce((sum, { examples }) => sum + examples.ids.length, 0),
 });
 for await (const line of createInterface({ input: process.stdin })) {

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { scenarioRow } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { loadScenario, resolveModel, type DataContext, type ResolvedModel } from '../data/scenario.js';
 import { describeArchitecture, machineRates, setThreads, type ArchitectureInfo } from '../engine/index.js';
@@ -84,6 +85,10 @@ export async function benchTrain(
   context: TrainBenchContext,
 ): Promise<TrainReport> {
   const shape = options.shape === undefined ? undefined : shapeNamed(options.shape);
+  const { input, output } = scenarioRow(config);
+  if (input !== 'tokens' || output !== 'classes') {
+    throw new FltacError('USAGE', `bench train classifies texts, which scenario ${config.scenario} does not`);
+  }
   const folder = await mkdtemp(path.join(os.tmpdir(), 'fltac-bench-'));
   try {
     return await new TrainBench(config, options, context, folder, shape).run();
@@ -119,20 +124,18 @@ class TrainBench {
   }
 
   async run(): Promise<TrainReport> {
-    const { config, options } = this;
+    const { options } = this;
     const { folder, described, info } = await this.#model();
     const { job, work } = await this.#prepare(folder, info);
-    setThreads(this.#threads);
-    const onCpu = ['auto', 'cpu'].includes(config.device);
-    const gemmFlops = onCpu ? (await machineRates()).gemm32 : null;
     const absent: AbsentPeer[] = [];
     const sides: Side[] = [];
     try {
       const ours = await this.#startOurs(job);
       sides.push(ours);
-      const { dtype } = ours.ready as FltacReady;
+      const { dtype, device } = ours.ready as FltacReady;
+      const gemmFlops = device === 'cpu' ? await this.#gemmFlops() : null;
       for (const padding of options.peft ? options.paddings : []) {
-        const peer = await this.#startPeer({ ...job, dtype, padding });
+        const peer = await this.#startPeer({ ...job, dtype, device, padding });
         if ('process' in peer) sides.push(peer);
         else if (absent.length === 0) absent.push(peer);
       }
@@ -154,6 +157,11 @@ class TrainBench {
     } finally {
       for (const side of sides) await side.process.close();
     }
+  }
+
+  async #gemmFlops(): Promise<number> {
+    setThreads(this.#threads);
+    return (await machineRates()).gemm32;
   }
 
   /** The folder that both sides read, and what it holds. */
@@ -199,7 +207,14 @@ class TrainBench {
     const job: TrainBenchJob = {
       model: folder,
       spec: { rank, loraAlpha, loraDropout, targetModules, numLabels, trainHead: true },
-      ...{ lr, weightDecay, dtype, device, seed, maxLen, adapters, lossSteps },
+      lr,
+      weightDecay,
+      dtype,
+      device,
+      seed,
+      maxLen,
+      adapters,
+      lossSteps,
       threads: this.#threads,
       // All of them in one pass, where the configuration leaves it open.
       cohort: config.cohort === 'auto' ? options.adapters : config.cohort,
@@ -207,8 +222,19 @@ class TrainBench {
     };
     const lengths = adapters.flat().map((step) => step.ids.map((row) => row.length));
     const work: TrainWork = {
-      ...{ scenario: config.scenario, tasks: names, ...shape, maxLen, rank, loraAlpha, loraDropout, targetModules },
-      ...{ lr, dtype, threads: this.#threads, cohort: job.cohort, repeat: options.repeat },
+      ...shape,
+      scenario: config.scenario,
+      tasks: names,
+      maxLen,
+      rank,
+      loraAlpha,
+      loraDropout,
+      targetModules,
+      lr,
+      dtype,
+      threads: this.#threads,
+      cohort: job.cohort,
+      repeat: options.repeat,
       examples: lengths.reduce((sum, step) => sum + step.length, 0),
       tokens: lengths.flat().reduce((sum, tokens) => sum + tokens, 0),
       flops: countFlops(info, config, lengths),
@@ -221,25 +247,25 @@ class TrainBench {
   }
 
   async #startOurs(job: TrainBenchJob): Promise<Side> {
-    const process_ = await this.#start("fltac's side", process.execPath, WORKER, 'fltac.json', job);
-    const ready = (await process_.read()) as FltacReady;
-    return { name: 'fltac', padding: 'none', process: process_, ready, runs: [] };
+    const child = await this.#start("fltac's side", process.execPath, WORKER, 'fltac.json', job);
+    const ready = (await child.read()) as FltacReady;
+    return { name: 'fltac', padding: 'none', process: child, ready, runs: [] };
   }
 
   async #startPeer(job: PeerJob): Promise<Side | AbsentPeer> {
     const { python } = this.options;
     const remedy = `${python} -m pip install torch transformers peft, or --python with one that has them`;
-    let process_: LineProcess;
+    let child: LineProcess;
     let ready: SideReady | SideAbsent;
     try {
-      process_ = await this.#start('the PEFT loop', python, PEER, `peft-${job.padding}.json`, job);
-      ready = (await process_.read()) as SideReady | SideAbsent;
+      child = await this.#start('the PEFT loop', python, PEER, `peft-${job.padding}.json`, job);
+      ready = (await child.read()) as SideReady | SideAbsent;
     } catch (error) {
       if (!(error instanceof FltacError) || error.code !== 'IO') throw error;
       return { name: 'peft', reason: error.message, remedy };
     }
-    if (!('absent' in ready)) return { name: 'peft', padding: job.padding, process: process_, ready, runs: [] };
-    await process_.close();
+    if (!('absent' in ready)) return { name: 'peft', padding: job.padding, process: child, ready, runs: [] };
+    await child.close();
     return { name: 'peft', reason: `${python} cannot import what the loop needs: ${ready.absent}`, remedy };
   }
 

@@ -14,6 +14,8 @@ describe('bench train', () => {
     [['--padding', 'none'], /Expected some of max_len, longest, found none/],
     [['--shape', 'bert-huge'], /--shape: expected one of bert-base, .*, found bert-huge/],
     [['--tasks', 'nli'], /quickstart has the tasks .*, found nli/],
+    [['--scenario', 'dolly'], /bench train classifies texts, which scenario dolly does not/],
+    [['--scenario', 'cifar'], /bench train classifies texts, which scenario cifar does not/],
     [['--rounds', '3'], /--rounds: is not a flag of this command/],
     [['--out', '/proc/none/x.json'], /cannot be written/],
   ])('with %j ends with one message and measures nothing', async (argv, message) => {
