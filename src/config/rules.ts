@@ -38,6 +38,7 @@ const KMEANS_KEYS = [
 /** Settings without effect are warned of, where the user gave them and not the default. */
 export const WITHOUT_EFFECT: readonly Rule[] = [
   { keys: ['fedit_steps'], check: (config) => onlyWith(config, ['fedit'], { baseline: false }) },
+  { keys: ['centralized_steps'], check: (config) => onlyWith(config, ['centralized'], { baseline: true }) },
   ...KMEANS_KEYS.map((key) => ({
     keys: [key],
     check: (config: RunConfig) => onlyWith(config, ['fltac'], { baseline: true }),

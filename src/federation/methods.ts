@@ -9,33 +9,56 @@ export type Keeping = 'per_task' | 'shared' | 'none';
 /** How the server groups adapters before it averages inside each group; see GROUPINGS in server.ts. */
 export type GroupingName = 'kmeans' | 'together' | 'true_task' | 'none';
 
+/** Whose rows an adapter is trained on: each client's own, or all clients' in one place. */
+export type DataPlace = 'clients' | 'pooled';
+
 export interface Method {
+  readonly data: DataPlace;
   readonly adapters: Keeping;
   readonly grouping: GroupingName;
   /** one line for people */
   readonly summary: string;
 }
 
-export type MethodName = 'fltac' | 'fedit' | 'local' | 'oracle' | 'none';
+export type MethodName = 'fltac' | 'fedit' | 'local' | 'oracle' | 'centralized' | 'none';
 
 export const METHODS: Readonly<Record<MethodName, Method>> = {
   fltac: {
+    data: 'clients',
     adapters: 'per_task',
     grouping: 'kmeans',
     summary: 'an adapter per client and task, clustered by K-means and averaged in each cluster (Ping et al., 2024)',
   },
   fedit: {
+    data: 'clients',
     adapters: 'shared',
     grouping: 'together',
     summary: 'one adapter per client for all its tasks, averaged over all clients (Zhang et al., 2024)',
   },
-  local: { adapters: 'per_task', grouping: 'none', summary: 'an adapter per client and task, never averaged' },
+  local: {
+    data: 'clients',
+    adapters: 'per_task',
+    grouping: 'none',
+    summary: 'an adapter per client and task, never averaged',
+  },
   oracle: {
+    data: 'clients',
     adapters: 'per_task',
     grouping: 'true_task',
     summary: 'an adapter per client and task, averaged by the true task: the upper bound of clustering',
   },
-  none: { adapters: 'none', grouping: 'none', summary: 'the untuned backbone with the common initial adapter' },
+  centralized: {
+    data: 'pooled',
+    adapters: 'per_task',
+    grouping: 'none',
+    summary: "an adapter per task, trained on all clients' rows in one place",
+  },
+  none: {
+    data: 'clients',
+    adapters: 'none',
+    grouping: 'none',
+    summary: 'the untuned backbone with the common initial adapter',
+  },
 };
 
 /** How a shared adapter's local steps relate to its tasks. */
@@ -47,15 +70,36 @@ const SPLITS: Readonly<Record<StepSplit, (localSteps: number, tasks: number) => 
   full: (localSteps) => localSteps,
 };
 
+/** How many steps pooled rows get in a round: as many as all their holders together, or as one of them. */
+export type PooledSteps = 'total' | 'local';
+
+const POOLED: Readonly<Record<PooledSteps, (localSteps: number, holders: number) => number>> = {
+  total: (localSteps, holders) => localSteps * holders,
+  local: (localSteps) => localSteps,
+};
+
+/** What the number of steps depends on; RunConfig has these fields. */
+export interface StepSettings {
+  /** configured steps of one local fine-tune */
+  readonly localSteps: number;
+  /** matters to shared adapters only */
+  readonly feditSteps: StepSplit;
+  /** matters to pooled rows only */
+  readonly centralizedSteps: PooledSteps;
+}
+
 /**
- * Optimiser steps a client takes on each task of one adapter in a round.
+ * Optimiser steps that one adapter takes on one of its tasks in a round.
  *
- * @param keeping which adapters the client keeps
- * @param split `fedit_steps`; matters to shared adapters only
- * @param localSteps configured steps of one local fine-tune
- * @param tasks number of tasks this adapter is trained on
+ * @param tasks number of tasks that the adapter is trained on
+ * @param holders number of clients whose rows it is trained on
  */
-export function stepsPerTask(keeping: Keeping, split: StepSplit, localSteps: number, tasks: number): number {
-  if (keeping === 'none') return 0;
-  return keeping === 'shared' ? SPLITS[split](localSteps, tasks) : localSteps;
+export function stepsPerTask(
+  { data, adapters }: Pick<Method, 'data' | 'adapters'>,
+  settings: StepSettings,
+  { tasks, holders }: { tasks: number; holders: number },
+): number {
+  if (adapters === 'none') return 0;
+  if (data === 'pooled') return POOLED[settings.centralizedSteps](settings.localSteps, holders);
+  return adapters === 'shared' ? SPLITS[settings.feditSteps](settings.localSteps, tasks) : settings.localSteps;
 }

@@ -3,7 +3,7 @@
  * tasks. The server sees only `Submission`s, which carry a client and a slot.
  */
 import { FltacError } from '../errors.js';
-import type { Keeping } from './methods.js';
+import type { DataPlace, Keeping } from './methods.js';
 import { streamGenerator } from './streams.js';
 
 /** One task's share of an adapter's training data. */
@@ -12,6 +12,8 @@ export interface AdapterPart {
   readonly task: number;
   /** training rows that the client holds for it */
   readonly samples: number;
+  /** clients that the rows are of; 1 unless they are pooled */
+  readonly holders: number;
 }
 
 /** One adapter of one client. */
@@ -39,6 +41,8 @@ export interface Plan {
 
 export interface PlanOptions {
   adapters: Keeping;
+  /** default: clients */
+  data?: DataPlace;
   /** task names in listed order */
   tasks: readonly string[];
   /** counts[client][task] = training rows */
@@ -51,14 +55,15 @@ export interface PlanOptions {
  *
  * A client's slots are a permutation of its adapters drawn once from (seed, "slots", client): with slots in task order
  * any clustering that starts from them would know the truth. Where adapters are not trained (`none`) all share row 0.
+ * Pooled rows are those of a single client, number 0.
  *
  * @throws FltacError USAGE when no client holds any row
  */
 export function planAdapters(options: PlanOptions): Plan {
-  const { tasks, counts } = options;
+  const { tasks } = options;
+  const clients = HELD[options.data ?? 'clients'](options.counts);
   const adapters: PlannedAdapter[] = [];
-  counts.forEach((row, client) => {
-    const held = row.flatMap((samples, task) => (samples > 0 ? [{ task, samples }] : []));
+  clients.forEach((held, client) => {
     const groups = PARTS[options.adapters](held, tasks);
     const slots = streamGenerator(options.seed, 'slots', client).permutation(groups.length);
     const base = adapters.length;
@@ -71,8 +76,24 @@ export function planAdapters(options: PlanOptions): Plan {
   if (adapters.length === 0) {
     throw new FltacError('USAGE', 'no client holds any training row: the tasks are empty, or there are no tasks');
   }
-  return { tasks, nClients: counts.length, adapters, rows: options.adapters === 'none' ? 1 : adapters.length };
+  return { tasks, nClients: clients.length, adapters, rows: options.adapters === 'none' ? 1 : adapters.length };
 }
+
+type Counts = readonly (readonly number[])[];
+
+/** What each client holds, tasks without rows left out. */
+const HELD: Readonly<Record<DataPlace, (counts: Counts) => AdapterPart[][]>> = {
+  clients: (counts) =>
+    counts.map((row) => row.flatMap((samples, task) => (samples > 0 ? [{ task, samples, holders: 1 }] : []))),
+  pooled: (counts) => {
+    const column = (task: number) => counts.flatMap((row) => (row[task]! > 0 ? [row[task]!] : []));
+    const parts = (counts[0] ?? []).map((_, task): AdapterPart => {
+      const held = column(task);
+      return { task, samples: held.reduce((sum, n) => sum + n, 0), holders: held.length };
+    });
+    return [parts.filter((part) => part.samples > 0)];
+  },
+};
 
 const perTask = (held: readonly AdapterPart[]): readonly (readonly AdapterPart[])[] => held.map((part) => [part]);
 

@@ -20,7 +20,7 @@ import {
   type LocalStore,
 } from './executor.js';
 import { heldAfter, holdingsOf } from './held.js';
-import { METHODS, stepsPerTask, type Method, type MethodName, type StepSplit } from './methods.js';
+import { METHODS, stepsPerTask, type Method, type MethodName, type StepSettings } from './methods.js';
 import { drawParticipants, stepsDone, type ParticipationSettings, type Participants } from './participation.js';
 import { planAdapters, trueTask, type Plan, type PlannedAdapter } from './plan.js';
 import { adjustedRandIndex, clusteringAccuracy } from './scoring.js';
@@ -36,10 +36,9 @@ import {
 import { streamKey } from './streams.js';
 
 /** The part of a run's configuration that the rounds depend on; RunConfig has these fields. */
-export interface FederationSettings extends ParticipationSettings {
+export interface FederationSettings extends StepSettings, ParticipationSettings {
   readonly method: MethodName;
   readonly rounds: number;
-  readonly localSteps: number;
   readonly lr: number;
   readonly weightDecay: number;
   readonly gradientCheckpointing?: boolean;
@@ -48,7 +47,6 @@ export interface FederationSettings extends ParticipationSettings {
   readonly maxEvalBatches: number;
   readonly evalBatchSize: number;
   readonly weights: WeightsName;
-  readonly feditSteps: StepSplit;
   /** fewest clients whose results make a round; with fewer all keep what they held */
   readonly minClients: number;
   readonly onClientFailure: FailurePolicy;
@@ -172,11 +170,13 @@ export class Federation {
     const method = METHODS[options.settings.method];
     const plan = planAdapters({
       adapters: method.adapters,
+      data: method.data,
       tasks: options.tasks.map((task) => task.name),
       counts: options.rows.map((client) => client.map((rows) => rows.length)),
       seed: options.settings.seed,
     });
-    return new Federation(options, method, plan);
+    const settings = method.data === 'pooled' ? { ...options.settings, ...ONE_PLACE } : options.settings;
+    return new Federation({ ...options, settings }, method, plan);
   }
 
   private constructor(options: FederationOptions, method: Method, plan: Plan) {
@@ -409,12 +409,12 @@ export class Federation {
     };
   }
 
-  /** Bytes that clients send up in a round. */
+  /** Bytes that clients send up in a round: none where the server groups nothing. */
   upload(): Upload {
     const adapterValues = this.layout.size;
     const bytesPerAdapter = adapterValues * Float32Array.BYTES_PER_ELEMENT;
     const counts = new Array<number>(this.plan.nClients).fill(0);
-    if (this.rounds > 0) for (const adapter of this.plan.adapters) counts[adapter.client]! += 1;
+    if (this.method.grouping !== 'none') for (const adapter of this.plan.adapters) counts[adapter.client]! += 1;
     const total = counts.reduce((sum, count) => sum + count, 0);
     return {
       adapterValues,
@@ -431,12 +431,21 @@ export class Federation {
 
   /** @param share of its steps that a slow client does */
   #job(adapter: PlannedAdapter, share: number | undefined): LocalJob {
-    const { tasks, rows, settings } = this.#options;
-    const { localSteps, feditSteps } = settings;
-    const steps = stepsDone(share, stepsPerTask(this.method.adapters, feditSteps, localSteps, adapter.parts.length));
+    const { tasks, settings } = this.#options;
     const { client, slot, row, samples } = adapter;
-    const parts = adapter.parts.map(({ task }) => ({ task: tasks[task]!, rows: rows[client]![task]!, steps }));
+    const parts = adapter.parts.map(({ task, holders }) => ({
+      task: tasks[task]!,
+      rows: this.#rowsOf(client, task),
+      steps: stepsDone(share, stepsPerTask(this.method, settings, { tasks: adapter.parts.length, holders })),
+    }));
     return { client, slot, row, samples, parts };
+  }
+
+  /** Training rows of a planned client: its own, or those of all clients where they are pooled. */
+  #rowsOf(client: number, task: number): Int32Array {
+    const { rows } = this.#options;
+    if (this.method.data === 'clients') return rows[client]![task]!;
+    return Int32Array.from(rows.flatMap((own) => [...own[task]!]));
   }
 
   async #group(round: number, submissions: readonly Submission[], signal?: AbortSignal): Promise<Assignment> {
@@ -532,6 +541,9 @@ export class Federation {
     this.#options.log.warn(message);
   }
 }
+
+/** Who takes part where all rows are in one place: there is nobody to be absent. */
+const ONE_PLACE = { participation: 'all', dropoutClients: 0, stragglerClients: 0, minClients: 1 } as const;
 
 /** The assignment of a round whose results are too few to be averaged. */
 const SKIPPED: Assignment = {

@@ -118,6 +118,7 @@ async function fill(bank: Bank, run: OpenRun, saved: RoundAdapters | undefined):
 function planOf({ config, scenario, rows }: OpenRun): Plan {
   return planAdapters({
     adapters: METHODS[config.method].adapters,
+    data: METHODS[config.method].data,
     tasks: scenario.tasks.map((task) => task.name),
     counts: rows.map((client) => client.map((part) => part.length)),
     seed: config.seed,

@@ -118,7 +118,16 @@ describe('values', () => {
       data: {},
     },
     ...{ n_clients: 0, dirichlet_alpha: 0, min_frac: 1, partition_order: 'random', seed: -1 },
-    ...{ rounds: 1.5, local_steps: 0, lr: 0, weight_decay: -1, batch_size: 0, max_len: 3, fedit_steps: 'all' },
+    ...{
+      rounds: 1.5,
+      local_steps: 0,
+      lr: 0,
+      weight_decay: -1,
+      batch_size: 0,
+      max_len: 3,
+      fedit_steps: 'all',
+      centralized_steps: 1,
+    },
     ...{ lora_rank: 0, lora_alpha: -1, lora_dropout: 1, target_modules: ['a', 'a'], train_head: 'yes' },
     ...{ initial_adapter: 3, weights: 'equal', kmeans_k: 'all', kmeans_space: 'lora', kmeans_metric: 'dot' },
     ...{ kmeans_standardize: 'yes', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
@@ -154,7 +163,7 @@ describe('faults', () => {
     expect(lines).toContain(`${path}:3: n_client is not a config key; did you mean n_clients?`);
     expect(lines).toContain(`${path}:4: rounds: expected an integer, 1 or more, found the text "many"`);
     expect(lines).toContain(
-      `${path}:6: method: expected one of fltac, fedit, local, oracle, none, found the text "fedavg"`,
+      `${path}:6: method: expected one of fltac, fedit, local, oracle, centralized, none, found the text "fedavg"`,
     );
     expect(lines).toContain(`${path}:7: expected a config key, found 3`);
     expect(lines).toContain('--override lr=fast: expected a number above 0, found the text "fast"');
@@ -177,7 +186,7 @@ describe('faults', () => {
     expect(faults({ overrides: ['lr=fast'], flags: { lr: '0.1' } })).toContain('--override lr=fast');
   });
 
-  it.each([['method', 'centralized']] as const)('say that %s: %s is known but not in this version', (key, value) => {
+  it.each([['method', 'full']] as const)('say that %s: %s is known but not in this version', (key, value) => {
     expect(faults({ flags: { [key]: value } })).toContain(`--${key}: ${value} is not in this version yet; expected`);
   });
 

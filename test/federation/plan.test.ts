@@ -25,6 +25,16 @@ describe('the plan of a run', () => {
     expect(plan.rows).toBe(6);
   });
 
+  it('pools the rows of all clients in one, and remembers how many held them', () => {
+    const plan = planAdapters({ adapters: 'per_task', data: 'pooled', tasks: TASKS, counts: COUNTS, seed: 1 });
+    expect(plan.adapters.map(({ client, samples, parts }) => [client, samples, parts[0]!.holders])).toEqual([
+      [0, 6, 2],
+      [0, 9, 2],
+      [0, 12, 2],
+    ]);
+    expect([plan.nClients, plan.rows]).toEqual([1, 3]);
+  });
+
   it('orders bank rows by client and slot', () => {
     const plan = planAdapters({ adapters: 'per_task', tasks: TASKS, counts: COUNTS, seed: 1 });
     const byRow = [...plan.adapters].sort((a, b) => a.row - b.row);

@@ -19,11 +19,15 @@ const SETTINGS: FederationSettings = {
   evalBatchSize: 8,
   weights: 'samples',
   feditSteps: 'published',
+<<<<<<< HEAD
   participation: 'all',
   dropoutClients: 0,
   stragglerClients: 0,
   minClients: 1,
   onClientFailure: 'stop',
+=======
+  centralizedSteps: 'total',
+>>>>>>> 73d28a0 (Train centralised LoRA as a row of the methods table, with the federated run's number of steps)
   kmeansK: 'tasks',
   kmeansSpace: 'parameters',
   kmeansMetric: 'euclidean',
@@ -215,6 +219,19 @@ describe('the other methods', () => {
     const expected = results.reduce((sum, { loss }, i) => sum + (loss * holders[i]!.samples) / 120, 0);
     expect(scores![0]!.loss).toBeCloseTo(expected, 12);
     expect(scores![0]!.adapters).toBe(3);
+  });
+
+  it('centralized trains one adapter a task on the rows of all clients, and sends none', async () => {
+    const { federation, engine } = make({ method: 'centralized' });
+    const { assignment, local, scores } = await federation.round(1);
+    expect(assignment.trueTasks).toEqual(['sst2', 'mrpc', 'rte']);
+    expect(assignment.samples).toEqual([120, 190, 105]);
+    expect(assignment.clusteringAccuracy).toBeNull();
+    // 4 local steps for each of the three holders of every task
+    expect(local.map((report) => report.losses.length)).toEqual([12, 12, 12]);
+    expect(engine.banks).toHaveLength(1);
+    expect(federation.upload().totalBytes).toBe(0);
+    expect(scores).toBeUndefined();
   });
 
   it('none trains nothing', () => {

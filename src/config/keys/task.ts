@@ -30,16 +30,16 @@ export const TASK_KEYS = {
   }),
   method: key({
     ...FLAG,
-    kind: oneOf(['fltac', 'fedit', 'local', 'oracle', 'none'], ['centralized', 'full']),
+    kind: oneOf(['fltac', 'fedit', 'local', 'oracle', 'centralized', 'none'], ['full']),
     default: 'fltac',
     meaning:
       'fltac: an adapter for each task, clustered by the server; fedit: one adapter a client, averaged; ' +
-      'local: no aggregation; oracle: averaged by the true task; none: the untuned backbone',
+      'local: no aggregation; oracle: averaged by the true task; centralized: all rows in one place; none: the untuned backbone',
     alsoCalled: ['algorithm', 'strategy'],
   }),
   baseline_method: key({
     ...KEY,
-    kind: oneOf(['none', 'fedit', 'local', 'oracle']),
+    kind: oneOf(['none', 'fedit', 'local', 'oracle', 'centralized']),
     default: derived('fedit for the quickstart with fltac, else none', ({ scenario, method }) =>
       scenario === 'quickstart' && method === 'fltac' ? 'fedit' : 'none',
     ),

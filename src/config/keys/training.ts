@@ -52,4 +52,12 @@ export const TRAINING_KEYS = {
     default: 'published',
     meaning: "with fedit: local_steps are split over a client's tasks (published), or taken for each (full)",
   }),
+  centralized_steps: key({
+    ...KEY,
+    kind: oneOf(['total', 'local']),
+    default: 'total',
+    meaning:
+      'with centralized: steps of a task in a round, as many as all clients that hold it take together in a federated ' +
+      'run (total), or local_steps (local)',
+  }),
 };
