@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { tellAllFaults } from './all-faults.js';
 import { addBench } from './commands/bench.js';
+import { addCompare } from './commands/compare.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
 import { addGenerate } from './commands/generate.js';
@@ -18,6 +19,7 @@ Examples:
   fltac train                                        the quickstart: offline, about a minute
   fltac train --config configs/glue_bert.yaml        the published GLUE settings
   fltac train --scenario glue --method fedit --rounds 5
+  fltac compare                                      methods beside each other, over seeds
   fltac generate results/dolly_fltac                 answers of a trained language model, then: fltac judge
   fltac partition --scenario glue                    who holds how many rows of which task
   fltac doctor                                       what this machine lacks, and how to mend it
@@ -53,7 +55,17 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
   const context = { io, setExitCode };
-  const commands = [addTrain, addEvaluate, addGenerate, addJudge, addPartition, addParams, addDoctor, addBench];
+  const commands = [
+    addTrain,
+    addCompare,
+    addEvaluate,
+    addGenerate,
+    addJudge,
+    addPartition,
+    addParams,
+    addDoctor,
+    addBench,
+  ];
   for (const add of commands) add(program, context);
   tellAllFaults(program);
   addPlanned(program);

@@ -81,7 +81,8 @@ async function loadBackbone(
   return engine;
 }
 
-async function productionParts(): Promise<RunParts> {
+/** The libtorch engine and the real data. */
+export async function productionParts(): Promise<RunParts> {
   // Loaded on use: neither the binary nor the data code is needed to parse a command line or to run the unit tests.
   const [{ nativeEngine }, data] = await Promise.all([
     import('../federation/native-engine.js'),

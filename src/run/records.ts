@@ -49,12 +49,13 @@ function localRecord(round: number, report: LocalReport): JsonRecord {
 
 /** Round 0 is the common initial adapter, before any training. */
 export function evalRecords(round: number, scores: readonly TaskScore[]): JsonRecord[] {
-  return scores.map(({ task, metric, loss, rows, adapters, tokens }) => ({
+  return scores.map(({ task, metric, majorityFloor, loss, rows, adapters, tokens }) => ({
     round,
     phase: 'eval',
     task,
     metric,
     loss,
+    majority_floor: majorityFloor,
     rows,
     adapters,
     // `metric` is the mean of batch means, as published; this is the mean over all tokens, under the name people look for.

@@ -8,6 +8,7 @@ const flat = (text: string) => text.replace(/\s+/g, ' ');
 
 const COMMANDS = [
   ['train'],
+  ['compare'],
   ['evaluate'],
   ['generate'],
   ['judge'],
