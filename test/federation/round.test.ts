@@ -19,15 +19,12 @@ const SETTINGS: FederationSettings = {
   evalBatchSize: 8,
   weights: 'samples',
   feditSteps: 'published',
-<<<<<<< HEAD
   participation: 'all',
   dropoutClients: 0,
   stragglerClients: 0,
   minClients: 1,
   onClientFailure: 'stop',
-=======
   centralizedSteps: 'total',
->>>>>>> 73d28a0 (Train centralised LoRA as a row of the methods table, with the federated run's number of steps)
   kmeansK: 'tasks',
   kmeansSpace: 'parameters',
   kmeansMetric: 'euclidean',
