@@ -9,7 +9,7 @@
 namespace {
 
 // Raised with every change of the exports; src/engine/load.ts refuses another number.
-constexpr int kAbiVersion = 5;
+constexpr int kAbiVersion = 6;
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value entry(const Napi::CallbackInfo& info) {
@@ -42,6 +42,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("setRow", entry<set_row>);
   add("copyRow", entry<copy_row>);
   add("average", entry<average>);
+  add("meanProducts", entry<mean_products>);
   add("train", entry<train>);
   add("gradient", entry<gradient>);
   add("evaluate", entry<evaluate>);

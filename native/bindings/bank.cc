@@ -10,6 +10,7 @@
 #include "bindings/handles.h"
 #include "bindings/values.h"
 #include "kmeans/average.h"
+#include "lora/factor_mean.h"
 
 namespace fltac::bindings {
 namespace {
@@ -104,6 +105,35 @@ Napi::Value average(const Napi::CallbackInfo& info) {
         return true;
       },
       [](Napi::Env env, bool&) -> Napi::Value { return env.Undefined(); });
+}
+
+// (bank, rows Int32Array, labels Int32Array, weights Float64Array, into bank or undefined) => Float64Array of
+// FactorMean's three norms for each label in use, ascending. With `into`, whose row c holds the factors'
+// means of the rows labelled c already, they become those of the mean product.
+Napi::Value mean_products(const Napi::CallbackInfo& info) {
+  const BankLease bank(info[0], "bank");
+  const auto clusters = std::make_shared<const std::map<int32_t, Cluster>>(gather(
+      *bank, copy_int32(info[1], "rows"), copy_int32(info[2], "labels"), as_float64(info[3], "weights")));
+  std::shared_ptr<BankLease> into;
+  if (!info[4].IsUndefined()) {
+    into = std::make_shared<BankLease>(info[4], "target bank");
+    if (bank->layout().size != (*into)->layout().size)
+      fail(ErrorCode::Shape, "the banks hold adapters of different sizes");
+    if (&*bank == &**into) fail(ErrorCode::Usage, "a mean of products needs two different banks");
+    for (const auto& [label, cluster] : *clusters) (*into)->row(label);
+  }
+  return run_async<std::vector<double>>(
+      info.Env(), Hooks(info.Env(), info.Env().Undefined()),
+      [bank, into, clusters](const Control&) {
+        std::vector<double> norms;
+        for (const auto& [label, cluster] : *clusters) {
+          float* factored = into ? (*into)->row(label) : nullptr;
+          const FactorMean of = mean_of_products(bank->layout(), cluster.rows, cluster.weights, factored);
+          norms.insert(norms.end(), {of.mean, of.error, of.lost});
+        }
+        return norms;
+      },
+      [](Napi::Env env, std::vector<double>& norms) -> Napi::Value { return doubles_to_js(env, norms); });
 }
 
 }  // namespace fltac::bindings

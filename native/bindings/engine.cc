@@ -85,6 +85,7 @@ TrainOptions read_train_options(const Napi::Object& object) {
   options.optimizer.weight_decay = number_or(object, "weightDecay", options.optimizer.weight_decay);
   options.dropout = boolean_or(object, "dropout", true);
   options.checkpointing = boolean_or(object, "checkpointing", false);
+  options.freeze_a = boolean_or(object, "freezeA", false);
   options.cohort = integer_or(object, "cohort", 1);
   return options;
 }

@@ -16,10 +16,11 @@ namespace {
 // Updates a bank row's tensors as their gradients come in, so that no whole gradient is ever held.
 class AdamWSink : public GradientSink {
  public:
-  AdamWSink(AdapterBank& bank, ResidentAdapters& resident, const kernels::AdamW& options, size_t jobs)
+  AdamWSink(AdapterBank& bank, ResidentAdapters& resident, const TrainOptions& options, size_t jobs)
       : bank_(bank),
         resident_(resident),
-        options_(options),
+        options_(options.optimizer),
+        frozen_(options.freeze_a ? a_offsets(bank.layout()) : std::set<int64_t>()),
         mean_(zeros(bank, jobs)),
         square_(zeros(bank, jobs)) {}
 
@@ -31,17 +32,27 @@ class AdamWSink : public GradientSink {
   }
 
   void take(size_t job, int64_t offset, const float* gradient, int64_t n) override {
+    if (frozen_.contains(offset)) return;
     const int64_t at = static_cast<int64_t>(members_[job]) * bank_.layout().size + offset;
     kernels::adamw(options_, step_, gradient, n, bank_.row(bank_rows_[job]) + offset,
                    mean_.mutable_data_ptr<float>() + at, square_.mutable_data_ptr<float>() + at);
   }
 
   void take(size_t job, int64_t offset, const at::Tensor& gradient) override {
+    if (frozen_.contains(offset)) return;
     if (!resident_.has(offset)) return GradientSink::take(job, offset, gradient);
     resident_.update(bank_rows_[job], offset, gradient, options_, step_);
   }
 
  private:
+  static std::set<int64_t> a_offsets(const AdapterLayout& layout) {
+    std::set<int64_t> offsets;
+    for (const std::optional<LoraSlot>& slot : layout.slots) {
+      if (slot) offsets.insert(slot->a_offset);
+    }
+    return offsets;
+  }
+
   static at::Tensor zeros(const AdapterBank& bank, size_t jobs) {
     return at::zeros({static_cast<int64_t>(jobs), bank.layout().size}, at::kFloat);
   }
@@ -49,7 +60,8 @@ class AdamWSink : public GradientSink {
   AdapterBank& bank_;
   ResidentAdapters& resident_;
   const kernels::AdamW& options_;
-  at::Tensor mean_, square_;  // [jobs of the cohort, size]
+  const std::set<int64_t> frozen_;  // offsets of tensors that are not updated
+  at::Tensor mean_, square_;        // [jobs of the cohort, size]
   std::vector<size_t> members_;
   std::vector<int64_t> bank_rows_;
   int64_t step_ = 0;
@@ -139,7 +151,7 @@ void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const 
                  const AfterStep& after_step) {
   int64_t longest = 0;
   for (const TrainJob& job : jobs) longest = std::max(longest, job.steps());
-  AdamWSink sink(bank, resident, options.optimizer, jobs.size());
+  AdamWSink sink(bank, resident, options, jobs.size());
   for (int64_t step = 0; step < longest; ++step) {
     PackedBatch batch;
     std::vector<size_t> members;

@@ -26,6 +26,7 @@ struct TrainOptions {
   kernels::AdamW optimizer;
   bool dropout = true;
   bool checkpointing = false;  // PassOptions::checkpointing
+  bool freeze_a = false;       // LoRA's A stays as it is, without weight decay too
   int64_t cohort = 1;          // most jobs in one pass
 };
 

@@ -38,7 +38,9 @@ export function shareParts(parts: RunParts): SharedParts {
   const scenarios = new Map<string, ReturnType<RunParts['loadScenario']>>();
   const load = (folder: string, options: LoadOptions): Promise<Engine> => {
     const { device, deviceMap, dtype, threads } = options;
-    return once(engines, JSON.stringify([folder, device, deviceMap, dtype, threads]), () => parts.face.load(folder, options));
+    return once(engines, JSON.stringify([folder, device, deviceMap, dtype, threads]), () =>
+      parts.face.load(folder, options),
+    );
   };
   const made: Engine[] = [];
   const keep = (engine: Engine) => {

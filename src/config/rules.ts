@@ -46,7 +46,10 @@ export const WITHOUT_EFFECT: readonly Rule[] = [
   { keys: ['max_len'], check: lengthOfImages },
   { keys: ['data'], check: dataOfOthers },
   { keys: ['device'], check: checkDevice },
-  { keys: ['weights'], check: (config) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }) },
+  ...(['weights', 'aggregation', 'upload_format'] as const).map((key) => ({
+    keys: [key],
+    check: (config: RunConfig) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }),
+  })),
 ];
 
 /** A message where none of the methods that use a setting runs, as the method or as its baseline. */

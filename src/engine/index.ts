@@ -17,6 +17,7 @@ import type {
   GenerateJob,
   GenerateOptions,
   GenerateResult,
+  ProductMeans,
   LoadOptions,
   PackedImages,
   TrainJob,
@@ -167,6 +168,28 @@ export class AdapterBank {
   }): Promise<void> {
     const { rows, labels, weights, into } = options;
     await callNative((addon) => addon.average(this.handle, rows, labels, weights, into.handle));
+  }
+
+  /**
+   * Compares the mean of LoRA's products, sum_i w_i B_i A_i, with the product of the factors' means, over the rows of each
+   * label; w_i sum to 1. With `into`, whose row c holds the factors' means of label c already, these become the factors of
+   * the mean product: its truncated singular value decomposition, balanced between B and A, computed from the stacked
+   * factors in float64. A label with one row stays as it is.
+   *
+   * @throws USAGE for weights that are negative or all zero; NON_FINITE for products that are not finite
+   */
+  async meanProducts(options: {
+    rows: Int32Array;
+    labels: Int32Array;
+    weights: Float64Array;
+    into?: AdapterBank;
+  }): Promise<ProductMeans> {
+    const { rows, labels, weights, into } = options;
+    const norms = await callNative((addon) => addon.meanProducts(this.handle, rows, labels, weights, into?.handle));
+    const sum = (of: number) => norms.filter((_, i) => i % 3 === of).reduce((total, norm) => total + norm, 0);
+    const [mean, error, lost] = [sum(0), sum(1), sum(2)];
+    const relative = (squared: number) => (mean === 0 ? 0 : Math.sqrt(squared / mean));
+    return { factorError: relative(error), truncationError: relative(lost) };
   }
 
   /** Frees the memory. Any later use throws DISPOSED. */

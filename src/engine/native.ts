@@ -94,6 +94,13 @@ export interface NativeModule {
     weights: Float64Array,
     into: Handle<'bank'>,
   ): Promise<void>;
+  meanProducts(
+    bank: Handle<'bank'>,
+    rows: Int32Array,
+    labels: Int32Array,
+    weights: Float64Array,
+    into: Handle<'bank'> | undefined,
+  ): Promise<Float64Array>;
   train(bank: Handle<'bank'>, jobs: readonly TrainJob[], options: object): Promise<Float64Array[]>;
   gradient(
     bank: Handle<'bank'>,

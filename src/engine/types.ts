@@ -176,6 +176,8 @@ export interface TrainOptions {
    * memory, for about a third more time
    */
   checkpointing?: boolean;
+  /** whether LoRA's A stays as it is; default false */
+  freezeA?: boolean;
   /** most jobs trained in one pass; 1 trains one after another */
   cohort: number;
   /** called now and then from the event loop: `done` of `total` optimiser steps over all jobs */
@@ -211,6 +213,14 @@ export interface EvaluateResult {
   exampleLosses: Float64Array;
   /** targets of each example: 1, or a language model's labelled tokens */
   exampleTargets: Int32Array;
+}
+
+/** Relative Frobenius norms over all clusters and modules together; 0 where the mean product is zero. */
+export interface ProductMeans {
+  /** ||mean(B A) - mean(B) mean(A)|| / ||mean(B A)|| */
+  factorError: number;
+  /** what the rank cuts off ||mean(B A)||; 0 where nothing was factored */
+  truncationError: number;
 }
 
 /** Prompts to continue with one adapter. */

@@ -142,3 +142,89 @@ function sumClusters(check: MeansCheck, columns: readonly number[]): Map<number,
   });
   return clusters;
 }
+
+/** Inputs of each module for which the mean product is formed again. */
+const SAMPLED_INPUTS = 2;
+
+/**
+ * Checks factors of mean products on some columns of every module: U of the best approximation of M at a rank spans what
+ * it keeps of M, so that B^T (M - B A) = 0 however much the rank cuts off.
+ *
+ * Tolerance: 1e-4 of ||B|| ||M e_j||, float32's rounding of B and A.
+ *
+ * @throws FltacError INTERNAL naming the first cluster and module that are not
+ */
+export function assertMeanProducts(check: MeansCheck): void {
+  const { bank, rows, labels, weights, round } = check;
+  for (const cluster of new Set(labels)) {
+    const members = [...rows.keys()].filter((i) => labels[i] === cluster);
+    if (members.length === 1) continue;
+    const adapters = members.map((i) => bank.get(rows[i]!));
+    const total = members.reduce((sum, i) => sum + weights[i]!, 0);
+    const shares = members.map((i) => weights[i]! / total);
+    const centre = check.centres.get(cluster);
+    for (const pair of loraPairs(bank.layout)) {
+      for (let s = 0; s < SAMPLED_INPUTS; s += 1) {
+        const input = (round * 7919 + s * Math.ceil(pair.inputs / SAMPLED_INPUTS)) % pair.inputs;
+        const column = new Float64Array(pair.outputs);
+        adapters.forEach((adapter, i) => addColumn(column, adapter, pair, input, shares[i]!));
+        const off = column.slice();
+        addColumn(off, centre, pair, input, -1);
+        const { largest, scale } = projection(off, column, centre, pair);
+        if (largest <= 1e-4 * scale + 2 ** -126) continue;
+        throw new FltacError(
+          'INTERNAL',
+          `round ${round}: the factors of cluster ${cluster} for ${pair.name} are not those of the mean product of its ` +
+            `${members.length} adapters: column ${input} is off by ${largest}`,
+        );
+      }
+    }
+  }
+}
+
+/** One module's factors in a flat adapter: A [rank, inputs] from `a`, B [outputs, rank] from `b`. */
+interface LoraPair {
+  name: string;
+  a: number;
+  b: number;
+  rank: number;
+  inputs: number;
+  outputs: number;
+}
+
+function loraPairs({ tensors }: AdapterLayout): LoraPair[] {
+  return tensors.flatMap(({ name, shape: [rank, inputs], offset: a }): LoraPair[] => {
+    const other = name.includes('.lora_A.') ? name.replace('.lora_A.', '.lora_B.') : undefined;
+    const b = tensors.find((tensor) => tensor.name === other);
+    if (b === undefined) return [];
+    return [{ name: moduleOf(name), a, b: b.offset, rank: rank!, inputs: inputs!, outputs: b.shape[0]! }];
+  });
+}
+
+/** column += weight x (B A)[:, input] */
+function addColumn(column: Float64Array, adapter: Float32Array, pair: LoraPair, input: number, weight: number): void {
+  const { a, b, rank, inputs } = pair;
+  for (let o = 0; o < column.length; o += 1) {
+    let sum = 0;
+    for (let r = 0; r < rank; r += 1) sum += adapter[b + o * rank + r]! * adapter[a + r * inputs + input]!;
+    column[o]! += weight * sum;
+  }
+}
+
+/** The largest entry of B^T off, and ||B|| ||column|| to compare it with. */
+function projection(off: Float64Array, column: Float64Array, adapter: Float32Array, { b, rank }: LoraPair) {
+  const onto = new Float64Array(rank);
+  let squares = 0;
+  off.forEach((value, o) => {
+    for (let r = 0; r < rank; r += 1) {
+      const entry = adapter[b + o * rank + r]!;
+      onto[r]! += entry * value;
+      squares += entry * entry;
+    }
+  });
+  const length = Math.sqrt(column.reduce((sum, value) => sum + value * value, 0));
+  return {
+    largest: onto.reduce((most, value) => Math.max(most, Math.abs(value)), 0),
+    scale: Math.sqrt(squares) * length,
+  };
+}

@@ -18,6 +18,7 @@ import type {
   KmeansOptions,
   KmeansResult,
   LoadOptions as BackboneOptions,
+  ProductMeans,
   TrainJob,
   TrainOptions,
   TrainResult,
@@ -36,6 +37,8 @@ export interface Bank {
   copy(from: number, to: number): void;
   /** Row `c` of `into` becomes the weighted mean of the rows labelled `c`; weights need not sum to one. */
   average(options: AverageOptions): Promise<void>;
+  /** How the mean of products B A differs from the product of means; with `into`, makes its means those of the products. */
+  meanProducts(options: Omit<AverageOptions, 'into'> & { into?: Bank }): Promise<ProductMeans>;
   /** Copies row `from` of another bank of the same layout to row `to` of this one. */
   copyFrom(bank: Bank, from: number, to: number): void;
   dispose(): void;

@@ -96,6 +96,8 @@ export interface CohortSettings {
   cohort: number;
   /** default false; changes memory and time, not results */
   gradientCheckpointing?: boolean;
+  /** whether LoRA's A stays as it is; default false */
+  freezesA?: boolean;
   onClientFailure: FailurePolicy;
 }
 
@@ -182,7 +184,7 @@ export class CohortExecutor implements Executor {
     pieces: readonly PreparedPiece[],
     context: ExecutorContext,
   ): Promise<readonly FinishedPart[]> {
-    const { seed, lr, weightDecay, cohort, gradientCheckpointing = false } = this.#settings;
+    const { seed, lr, weightDecay, cohort, gradientCheckpointing = false, freezesA = false } = this.#settings;
     const before = pieces.map((piece) => this.#bank.get(piece.job.row));
     const jobs: TrainJob[] = pieces.map(({ job, part, examples, batches }) => ({
       row: job.row,
@@ -195,6 +197,7 @@ export class CohortExecutor implements Executor {
       weightDecay,
       cohort,
       checkpointing: gradientCheckpointing,
+      freezeA: freezesA,
       signal: context.signal,
       onProgress: (done) => context.onProgress?.(done),
     });

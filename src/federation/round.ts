@@ -3,10 +3,12 @@
  * the executor trains, the server's grouping clusters, and whoever drives it writes the files of docs/file-formats.md.
  */
 import type { MetricName, ScenarioTask } from '../data/scenario.js';
-import type { AdapterLayout, AdapterSpec, Examples, KmeansMetric, KmeansSpace } from '../engine/types.js';
+import type { AdapterLayout, AdapterSpec, Examples, KmeansMetric, KmeansSpace, ProductMeans } from '../engine/types.js';
 import type { Log } from '../run/log.js';
 import { FltacError } from '../errors.js';
+import { aggregationOf, leavesEqual, type Aggregation, type AggregationName } from './aggregation.js';
 import { assertCommonStart, assertNotAborted } from './checks.js';
+import { Line, type ClientTraffic, type UploadFormatName } from './communication.js';
 import type { Bank, Engine } from './engine.js';
 import { evaluateHoldings, type EvaluationCache, type Holding, type TaskScore } from './evaluation.js';
 import {
@@ -47,6 +49,8 @@ export interface FederationSettings extends StepSettings, ParticipationSettings 
   readonly maxEvalBatches: number;
   readonly evalBatchSize: number;
   readonly weights: WeightsName;
+  readonly aggregation: AggregationName;
+  readonly uploadFormat: UploadFormatName;
   /** fewest clients whose results make a round; with fewer all keep what they held */
   readonly minClients: number;
   readonly onClientFailure: FailurePolicy;
@@ -121,6 +125,10 @@ export interface RoundOutcome {
   readonly assignment: RoundAssignment;
   /** absent in rounds without evaluation */
   readonly scores?: readonly TaskScore[];
+  /** of the factors' averages; null where nothing was averaged */
+  readonly products: ProductMeans | null;
+  /** of the clients whose results arrived; none where the method sends nothing */
+  readonly traffic: readonly ClientTraffic[];
   /** optimiser steps of all clients together */
   readonly optimizerSteps: number;
   /** wall-clock time of the round */
@@ -136,8 +144,10 @@ export interface FederationState {
 }
 
 const ADAPTERS = 'adapters';
+/** the line's, by bank row */
+const RESIDUALS = 'upload_residuals';
 
-/** Bytes that clients send in a round: adapters x values x 4. */
+/** Bytes that clients send in a round: adapters x bytes of one in the upload format. */
 export interface Upload {
   /** values of one adapter */
   readonly adapterValues: number;
@@ -155,6 +165,8 @@ export class Federation {
   readonly #options: FederationOptions;
   readonly #bank: Bank;
   readonly #centres: Bank | undefined;
+  readonly #aggregation: Aggregation;
+  readonly #line: Line;
   readonly #executor: Executor;
   readonly #cache: EvaluationCache;
   readonly #announced = new Set<string>();
@@ -195,11 +207,22 @@ export class Federation {
       this.dispose();
       throw error;
     }
-    this.#executor = new CohortExecutor(engine, this.#bank, { ...settings, cohort: options.cohort });
+    this.#aggregation = aggregationOf(method.grouping, settings.aggregation);
+    this.#line = new Line(this.layout, settings.uploadFormat, this.#aggregation);
+    this.#executor = new CohortExecutor(engine, this.#bank, {
+      ...settings,
+      cohort: options.cohort,
+      freezesA: this.#aggregation.freezesA,
+    });
   }
 
   get layout(): AdapterLayout {
     return this.#bank.layout;
+  }
+
+  /** Whether those of one cluster hold equal adapters; otherwise each submission has a number of its own in `held`. */
+  get membersEqual(): boolean {
+    return leavesEqual(this.#aggregation);
   }
 
   /** Rounds that the method takes: none where nothing is trained. */
@@ -226,7 +249,13 @@ export class Federation {
 
   /** Copies what later rounds depend on. */
   state(): FederationState {
-    return { held: this.#held, vectors: new Map([[ADAPTERS, [...this.clusterStates().values()]]]) };
+    return {
+      held: this.#held,
+      vectors: new Map([
+        [ADAPTERS, [...this.clusterStates().values()]],
+        ...(this.#line.lossy ? [[RESIDUALS, this.#line.residuals(this.plan.rows)] as const] : []),
+      ]),
+    };
   }
 
   /**
@@ -244,6 +273,7 @@ export class Federation {
           `${adapters[0]?.length ?? 0} values) is not one of this run's ${this.plan.adapters.length} of ${size} values`,
       );
     }
+    this.#line.restore(vectors.get(RESIDUALS) ?? [], this.plan.rows);
     this.plan.adapters.forEach(({ row }, i) => this.#bank.set(row, adapters[held[i]!]!));
     this.#held = held;
   }
@@ -269,9 +299,10 @@ export class Federation {
     if (before !== undefined) this.#giveBack(before, received);
     const clients = this.#clients(participants, failures, aggregated, holders.length);
     this.#tell(round, clients, arrived);
+    if (aggregated) this.#line.send(this.#bank, received);
     const assignment = aggregated ? await this.#group(round, received, signal) : SKIPPED;
     assertNotAborted(signal);
-    if (aggregated) await this.#aggregate(round, received, assignment);
+    const products = aggregated ? await this.#aggregate(round, received, assignment) : undefined;
     const recorded = this.#record(received, assignment);
     const scores = this.#evaluatesAt(round) ? await this.evaluate(signal) : undefined;
     return {
@@ -279,6 +310,8 @@ export class Federation {
       local: reports,
       clients,
       assignment: recorded,
+      products: products ?? null,
+      traffic: this.method.grouping === 'none' ? [] : this.#line.traffic(submissions, aggregated),
       ...(scores === undefined ? {} : { scores }),
       optimizerSteps: steps,
       seconds: (performance.now() - started) / 1000,
@@ -299,6 +332,10 @@ export class Federation {
     const jobs = this.plan.adapters
       .filter(({ client }) => clients.has(client))
       .map((adapter) => this.#job(adapter, stragglers.get(adapter.client)));
+    this.#line.begin(
+      this.#bank,
+      jobs.map((job) => job.row),
+    );
     const steps = jobs.flatMap((job) => job.parts).reduce((sum, part) => sum + part.steps, 0);
     const bar = this.#options.log.progress(`round ${round}/${this.rounds} training`, steps);
     const result = await this.#executor
@@ -412,7 +449,7 @@ export class Federation {
   /** Bytes that clients send up in a round: none where the server groups nothing. */
   upload(): Upload {
     const adapterValues = this.layout.size;
-    const bytesPerAdapter = adapterValues * Float32Array.BYTES_PER_ELEMENT;
+    const bytesPerAdapter = this.#line.bytesUp;
     const counts = new Array<number>(this.plan.nClients).fill(0);
     if (this.method.grouping !== 'none') for (const adapter of this.plan.adapters) counts[adapter.client]! += 1;
     const total = counts.reduce((sum, count) => sum + count, 0);
@@ -489,10 +526,15 @@ export class Federation {
     return kmeansK === 'tasks' ? this.plan.tasks.length : kmeansK;
   }
 
-  async #aggregate(round: number, submissions: readonly Submission[], assignment: Assignment): Promise<void> {
-    if (this.#centres === undefined) return;
+  async #aggregate(
+    round: number,
+    submissions: readonly Submission[],
+    assignment: Assignment,
+  ): Promise<ProductMeans | undefined> {
+    if (this.#centres === undefined) return undefined;
     const { weights } = this.#options.settings;
-    await aggregate({ bank: this.#bank, centres: this.#centres, submissions, assignment, weights, round });
+    const [bank, centres, aggregation] = [this.#bank, this.#centres, this.#aggregation];
+    return aggregate({ bank, centres, submissions, assignment, weights, aggregation, round });
   }
 
   #truthOf(submission: Submission): number {
@@ -505,8 +547,10 @@ export class Federation {
     const byRow = new Map(submissions.map((submission, i) => [submission.row, i]));
     const { adapters } = this.plan;
     const label = ({ row }: PlannedAdapter) => assignment.labels[byRow.get(row) ?? -1];
-    this.#held = heldAfter(this.#held, adapters.map(label), assignment.clusters);
     const submitted = adapters.filter(({ row }) => byRow.has(row));
+    this.#held = this.membersEqual
+      ? heldAfter(this.#held, adapters.map(label), assignment.clusters)
+      : heldAfter(this.#held, adapters.map(ownNumbers(submitted)), submitted.length);
     const inOrder = (values: Int32Array | Float64Array) => submitted.map(({ row }) => values[byRow.get(row)!]!);
     const labels = inOrder(assignment.labels);
     const columns = this.#submissionColumns(submitted);
@@ -556,6 +600,12 @@ const SKIPPED: Assignment = {
   margin: null,
   silhouette: null,
 };
+
+/** Numbers submissions by their order. */
+function ownNumbers(submitted: readonly PlannedAdapter[]): (adapter: PlannedAdapter) => number | undefined {
+  const numbers = new Map(submitted.map(({ row }, i) => [row, i]));
+  return ({ row }) => numbers.get(row);
+}
 
 /** Draws row 0 of a run's bank, and its frozen head where the head is not trained. */
 export function startRow(bank: Bank, seed: number): void {

@@ -3,8 +3,10 @@
  * back. The groupings are a table; published K-means is one row of it.
  */
 import type { KmeansMetric, KmeansSpace } from '../engine/types.js';
+import type { ProductMeans } from '../engine/types.js';
+import { rangesOf, type Aggregation } from './aggregation.js';
 import type { Bank, Engine } from './engine.js';
-import { assertWeightedMeans } from './checks.js';
+import { assertMeanProducts, assertWeightedMeans } from './checks.js';
 import type { GroupingName } from './methods.js';
 import { streamKey } from './streams.js';
 
@@ -165,30 +167,54 @@ export interface AggregateOptions {
   submissions: readonly Submission[];
   assignment: Assignment;
   weights: WeightsName;
+  aggregation: Aggregation;
   round: number;
 }
 
 /**
- * FedAvg inside each cluster; every submission's row then holds its cluster's mean. Where every cluster has one member
- * the rows stay as they are, being their own means.
+ * FedAvg inside each cluster; every submission's row then holds its cluster's mean, but for tensors that the aggregation
+ * leaves with the clients. Where every cluster has one member the rows stay as they are, being their own means.
  *
+ * @returns how the mean of LoRA's products differs from the product of means; undefined where nothing was averaged
  * @throws FltacError INTERNAL when a mean is not the weighted mean of its members (recomputed on a sample in float64)
  */
-export async function aggregate(options: AggregateOptions): Promise<void> {
-  const { bank, submissions, assignment } = options;
-  if (assignment.clusters === submissions.length) return;
+export async function aggregate(options: AggregateOptions): Promise<ProductMeans | undefined> {
+  const { bank, centres, submissions, assignment, aggregation } = options;
+  const { labels } = assignment;
+  if (assignment.clusters === submissions.length) return undefined;
   const rows = rowsOf(submissions);
   const weights = Float64Array.from(submissions, WEIGHTS[options.weights]);
-  await bank.average({ rows, labels: assignment.labels, weights, into: options.centres });
+  await bank.average({ rows, labels, weights, into: centres });
   assertWeightedMeans({
     bank,
-    centres: options.centres,
+    centres,
     rows,
-    labels: assignment.labels,
+    labels,
     weights,
     round: options.round,
   });
-  submissions.forEach((submission, i) => bank.copyFrom(options.centres, assignment.labels[i]!, submission.row));
+  const products = await bank.meanProducts({
+    rows,
+    labels,
+    weights,
+    ...(aggregation.ofProducts ? { into: centres } : {}),
+  });
+  if (aggregation.ofProducts) assertMeanProducts({ bank, centres, rows, labels, weights, round: options.round });
+  giveBack(options);
+  return products;
+}
+
+/** Puts each cluster's mean in its members' rows, tensor by tensor where some stay with the clients. */
+function giveBack({ bank, centres, submissions, assignment, aggregation }: AggregateOptions): void {
+  const kept = rangesOf(bank.layout, ['a', 'b', 'head']).filter(({ kind }) => !aggregation.shares.includes(kind));
+  submissions.forEach(({ row }, i) => {
+    const own = kept.length === 0 ? undefined : bank.get(row);
+    bank.copyFrom(centres, assignment.labels[i]!, row);
+    if (own === undefined) return;
+    const mixed = bank.get(row);
+    for (const { begin, end } of kept) mixed.set(own.subarray(begin, end), begin);
+    bank.set(row, mixed);
+  });
 }
 
 function rowsOf(submissions: readonly Submission[]): Int32Array {

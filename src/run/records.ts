@@ -12,6 +12,9 @@ export function roundRecords(outcome: RoundOutcome): JsonRecord[] {
   return [
     ...(outcome.clients.everyone ? [] : [clientsRecord(outcome.round, outcome.clients)]),
     ...outcome.local.map((report) => localRecord(outcome.round, report)),
+    ...outcome.traffic.map(({ client, adapters, up, down }) => ({
+      ...{ round: outcome.round, phase: 'communication', client, adapters, up, down },
+    })),
     ...evalRecords(outcome.round, outcome.scores ?? []),
     {
       round: outcome.round,
@@ -19,6 +22,8 @@ export function roundRecords(outcome: RoundOutcome): JsonRecord[] {
       seconds: outcome.seconds,
       optimizer_steps: outcome.optimizerSteps,
       clustering_accuracy: outcome.assignment.clusteringAccuracy,
+      factor_error: outcome.products?.factorError ?? null,
+      truncation_error: outcome.products?.truncationError ?? null,
     },
   ];
 }

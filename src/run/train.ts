@@ -219,7 +219,9 @@ async function saveAdapters(
   round: number,
   assignment: RoundAssignment,
 ): Promise<void> {
-  const { labels, trueTasks } = assignment;
+  const { trueTasks } = assignment;
+  // Where members of one cluster hold different adapters the file has each of them, under its own number.
+  const labels = federation.membersEqual ? assignment.labels : assignment.labels.map((_, i) => i);
   const states = federation.clusterStates();
   const { layout, held } = federation;
   const absent = held.length === labels.length ? {} : { held };
@@ -234,7 +236,7 @@ async function writeFinal(run: OpenRun, federation: Federation, folder: string, 
   const { layout } = federation;
   const states = federation.clusterStates();
   const holdings = federation.holdings();
-  const clustered = METHODS[run.config.method].grouping !== 'none';
+  const clustered = METHODS[run.config.method].grouping !== 'none' && federation.membersEqual;
   for (const [index, { name }] of run.scenario.tasks.entries()) {
     const leading = leadingCluster(holdings, index);
     if (leading === undefined) continue;

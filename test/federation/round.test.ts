@@ -18,6 +18,8 @@ const SETTINGS: FederationSettings = {
   maxEvalBatches: 5,
   evalBatchSize: 8,
   weights: 'samples',
+  aggregation: 'mean',
+  uploadFormat: 'float32',
   feditSteps: 'published',
   participation: 'all',
   dropoutClients: 0,

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { AGGREGATIONS, type AggregationName } from '../../src/federation/aggregation.js';
 import { GROUPINGS, aggregate, type GroupingInput, type Submission } from '../../src/federation/server.js';
 import { FAKE_LAYOUT, FakeBank, FakeEngine, kmeansResult } from '../support/fake-engine.js';
 
@@ -21,11 +22,13 @@ function assignmentOf(labels: readonly number[]) {
   };
 }
 
+const aggregation = AGGREGATIONS.mean;
+
 async function means(values: number[], samples: number[], labels: number[], weights: 'samples' | 'uniform') {
   const bank = bankOf(values);
   const submissions = submissionsOf(samples);
   const centres = new FakeBank(values.length);
-  await aggregate({ bank, centres, submissions, assignment: assignmentOf(labels), weights, round: 1 });
+  await aggregate({ bank, centres, submissions, assignment: assignmentOf(labels), weights, aggregation, round: 1 });
   return values.map((_, row) => bank.get(row)[3]!);
 }
 
@@ -77,7 +80,14 @@ describe('averaging', () => {
       into.set(1, new Float32Array(FAKE_LAYOUT.size).fill(3));
       return Promise.resolve();
     };
-    const options = { bank, centres, submissions: submissionsOf([1, 1, 1]), weights: 'samples', round: 4 } as const;
+    const options = {
+      bank,
+      centres,
+      submissions: submissionsOf([1, 1, 1]),
+      weights: 'samples',
+      aggregation,
+      round: 4,
+    } as const;
     await expect(aggregate({ ...options, assignment: assignmentOf([0, 0, 1]) })).rejects.toThrow(
       /round 4: value 3 of cluster 0's mean is 1.50\d+, but the weighted mean of its 2 adapters is 1.5/,
     );
@@ -87,10 +97,89 @@ describe('averaging', () => {
     const bank = bankOf([1, 2, 3]);
     const centres = bankOf([NaN, NaN]);
     bank.average = () => Promise.resolve();
-    const options = { bank, centres, submissions: submissionsOf([1, 1, 1]), weights: 'samples', round: 1 } as const;
+    const options = {
+      bank,
+      centres,
+      submissions: submissionsOf([1, 1, 1]),
+      weights: 'samples',
+      aggregation,
+      round: 1,
+    } as const;
     await expect(aggregate({ ...options, assignment: assignmentOf([0, 0, 1]) })).rejects.toMatchObject({
       code: 'INTERNAL',
     });
+  });
+});
+
+describe('aggregation', () => {
+  /** A (2 values), B (2), head (6) of an adapter of rank 1. */
+  const adapter = (a: [number, number], b: [number, number], head: number) =>
+    Float32Array.of(...a, ...b, ...new Array<number>(6).fill(head));
+  const FIRST = adapter([1, 0], [2, 0], 1);
+  const SECOND = adapter([0, 1], [0, 4], 5);
+
+  async function both(name: AggregationName, first = FIRST, second = SECOND) {
+    const bank = new FakeBank(2);
+    bank.set(0, first);
+    bank.set(1, second);
+    const options = { submissions: submissionsOf([3, 1]), weights: 'samples', round: 1 } as const;
+    const assignment = assignmentOf([0, 0]);
+    const products = await aggregate({
+      ...options,
+      ...{ bank, centres: new FakeBank(1), assignment, aggregation: AGGREGATIONS[name] },
+    });
+    return { products: products!, rows: [bank.get(0), bank.get(1)] as const };
+  }
+
+  // mean(B A) = 3/4 [2 0]^T [1 0] + 1/4 [0 4]^T [0 1] = diag(1.5, 1); mean A = [.75 .25], mean B = [1.5 1]
+  const ofMeans = [1.5 * 0.75, 1.5 * 0.25, 1 * 0.75, 1 * 0.25];
+  const off = Math.hypot(...[1.5, 0, 0, 1].map((x, i) => x - ofMeans[i]!)) / Math.hypot(1.5, 1);
+
+  it('mean averages A and B by themselves, and tells how far their product is from the mean product', async () => {
+    const { rows, products } = await both('mean');
+    expect([...rows[0]]).toEqual([0.75, 0.25, 1.5, 1, 2, 2, 2, 2, 2, 2]);
+    expect(rows[1]).toEqual(rows[0]);
+    expect(products.factorError).toBeCloseTo(off, 6);
+    expect(products.truncationError).toBe(0);
+  });
+
+  it('delta_w keeps the largest part of the mean product that has the rank, balanced, and tells what it cut off', async () => {
+    const { rows, products } = await both('delta_w');
+    const root = Math.sqrt(1.5);
+    [root, 0, root, 0, 2].forEach((value, i) => expect(rows[0][i]).toBeCloseTo(value, 6));
+    expect(rows[1]).toEqual(rows[0]);
+    expect(products.factorError).toBeCloseTo(off, 6);
+    expect(products.truncationError).toBeCloseTo(1 / Math.hypot(1.5, 1), 6);
+  });
+
+  it('delta_w is checked: factors of another matrix stop the run', async () => {
+    const bank = new FakeBank(2);
+    bank.set(0, FIRST);
+    bank.set(1, SECOND);
+    bank.meanProducts = ({ into }) => {
+      into!.set(0, adapter([1, 0], [1, 1], 2));
+      return Promise.resolve({ factorError: 0, truncationError: 0 });
+    };
+    const work = aggregate({
+      ...{ bank, centres: new FakeBank(1), submissions: submissionsOf([3, 1]), assignment: assignmentOf([0, 0]) },
+      ...{ weights: 'samples', aggregation: AGGREGATIONS.delta_w, round: 2 },
+    });
+    await expect(work).rejects.toThrow(
+      /round 2: the factors of cluster 0 for .*query are not those of the mean product/,
+    );
+  });
+
+  it('ffa averages B, exactly where A is one for all', async () => {
+    const { rows, products } = await both('ffa', adapter([1, 2], [2, 0], 1), adapter([1, 2], [0, 4], 5));
+    expect([...rows[0]]).toEqual([1, 2, 1.5, 1, 2, 2, 2, 2, 2, 2]);
+    expect(rows[1]).toEqual(rows[0]);
+    expect(products.factorError).toBeCloseTo(0, 12);
+  });
+
+  it('fedsa averages A and the head and leaves each client its B', async () => {
+    const { rows } = await both('fedsa');
+    expect([...rows[0]]).toEqual([0.75, 0.25, 2, 0, 2, 2, 2, 2, 2, 2]);
+    expect([...rows[1]]).toEqual([0.75, 0.25, 0, 4, 2, 2, 2, 2, 2, 2]);
   });
 });
 

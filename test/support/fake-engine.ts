@@ -18,6 +18,7 @@ import type {
   GenerateResult,
   KmeansResult,
   PackedSequences,
+  ProductMeans,
   TrainJob,
   TrainOptions,
 } from '../../src/engine/types.js';
@@ -103,6 +104,28 @@ export class FakeBank implements Bank {
     return Promise.resolve();
   }
 
+  /** Of the layout's one module, whose rank is 1. */
+  meanProducts({ rows, labels, weights, into }: Parameters<Bank['meanProducts']>[0]): Promise<ProductMeans> {
+    const sums = { mean: 0, error: 0, lost: 0 };
+    for (const label of new Set(labels)) {
+      const members = [...rows.keys()].filter((i) => labels[i] === label);
+      const total = members.reduce((sum, i) => sum + weights[i]!, 0);
+      const mean = (of: (x: Float32Array) => number) =>
+        members.reduce((sum, i) => sum + (weights[i]! / total) * of(this.get(rows[i]!)), 0);
+      const cells = [0, 1].flatMap((o) => [0, 1].map((c) => [o, c] as const));
+      const product = cells.map(([o, c]) => mean((x) => x[2 + o]! * x[c]!));
+      const ofMeans = cells.map(([o, c]) => mean((x) => x[2 + o]!) * mean((x) => x[c]!));
+      sums.mean += product.reduce((sum, x) => sum + x * x, 0);
+      sums.error += product.reduce((sum, x, i) => sum + (x - ofMeans[i]!) ** 2, 0);
+      if (into === undefined || members.length === 1) continue;
+      const { b, a, lost } = rankOne(product);
+      sums.lost += lost;
+      into.set(label, Float32Array.from([...a, ...b, ...into.get(label).subarray(4)]));
+    }
+    const relative = (squared: number) => (sums.mean === 0 ? 0 : Math.sqrt(squared / sums.mean));
+    return Promise.resolve({ factorError: relative(sums.error), truncationError: relative(sums.lost) });
+  }
+
   dispose(): void {
     this.disposed = true;
   }
@@ -112,6 +135,17 @@ export class FakeBank implements Bank {
     if (values === undefined) throw new Error(`no row ${row} in a bank of ${this.rows}`);
     return values;
   }
+}
+
+/** The nearest product b a^T to a 2 x 2 matrix, balanced, and the squared norm that it lacks. */
+function rankOne([p = 0, q = 0, r = 0, s = 0]: readonly number[]): { b: number[]; a: number[]; lost: number } {
+  const angle = Math.atan2(2 * (p * q + r * s), p * p + r * r - q * q - s * s) / 2;
+  const v = [Math.cos(angle), Math.sin(angle)] as const;
+  const u = [p * v[0] + q * v[1], r * v[0] + s * v[1]] as const;
+  const value = Math.hypot(...u);
+  const root = Math.sqrt(value);
+  const lost = p * p + q * q + r * r + s * s - value * value;
+  return { b: u.map((x) => (value === 0 ? 0 : x / root)), a: v.map((x) => x * root), lost };
 }
 
 /** One prompt that was continued. */

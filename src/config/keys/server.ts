@@ -11,6 +11,23 @@ export const SERVER_KEYS = {
     default: 'samples',
     meaning: 'weights of the averages: by number of samples, or all equal',
   }),
+  aggregation: key({
+    ...KEY,
+    kind: oneOf(['mean', 'delta_w', 'ffa', 'fedsa']),
+    default: 'mean',
+    meaning:
+      'what is averaged in a cluster: the factors A and B (mean, as published), their products B A, factored again by an ' +
+      'SVD (delta_w), B with A frozen at its common start (ffa), A while B stays with the client (fedsa)',
+    alsoCalled: ['aggregate', 'aggregator'],
+  }),
+  upload_format: key({
+    ...KEY,
+    kind: oneOf(['float32', 'bfloat16', 'int8']),
+    default: 'float32',
+    meaning:
+      'format in which clients send what changed in an adapter; what rounding takes away is sent later (error feedback)',
+    alsoCalled: ['compression', 'quantization', 'quantisation'],
+  }),
   kmeans_k: key({
     ...KEY,
     kind: integerOr(['tasks', 'auto'], { min: 1, max: 100_000 }),
