@@ -4,7 +4,7 @@ import { formatSeconds, silentLog, type Log } from '../run/log.js';
 import { productionParts, type RunContext } from '../run/open.js';
 import { trainRun } from '../run/train.js';
 import type { PlannedRun } from './entries.js';
-import { readRun, statusOf, type ReadRun, type RunStatus } from './read-run.js';
+import { readRun, statusOf, type ReadRun, type RunStatus } from '../run/read-run.js';
 import { shareParts } from './share.js';
 import { summarise, type Comparison } from './summary.js';
 

@@ -3,7 +3,7 @@ import { scenarioRow } from '../config/scenarios.js';
 import type { MetricName } from '../data/scenario.js';
 import type { PlannedRun } from './entries.js';
 import { publishedScores, type PublishedScores } from './published.js';
-import type { ReadRun } from './read-run.js';
+import type { ReadRun } from '../run/read-run.js';
 
 /** Mean and sample standard deviation (n - 1) of some values; null where there is one value only. */
 export interface Spread {

@@ -1,5 +1,6 @@
 /** What a finished run tells its caller; `fltac train --format json` prints it. */
 import type { MetricName } from '../data/scenario.js';
+import type { RunCosts } from './read-run.js';
 import type { Upload } from '../federation/round.js';
 
 export interface TaskOutcome {
@@ -26,6 +27,8 @@ export interface MethodOutcome {
   /** of all clients in one round */
   optimizerSteps: number;
   upload: Upload;
+  /** of all rounds together */
+  totals: Pick<RunCosts, 'optimizerSteps' | 'bytesUp' | 'bytesDown'>;
   seconds: number;
 }
 

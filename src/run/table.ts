@@ -102,9 +102,18 @@ export function formatOutcome(outcome: TrainOutcome, style: TableStyle): string 
       ...cell(baseline, (b) => bytes(b.upload.mostBytes)),
     ],
   ];
+  for (const [what, key] of TOTALS) {
+    costs.push([what, bytes(outcome.totals[key]), ...cell(baseline, (b) => bytes(b.totals[key]))]);
+  }
   const [costHead, ...costRows] = costs;
   return `${scores}\n\n${formatTable(costHead!, costRows, style)}\n`;
 }
+
+const TOTALS = [
+  ['optimizer steps, all rounds', 'optimizerSteps'],
+  ['bytes up, all rounds', 'bytesUp'],
+  ['bytes down, all rounds', 'bytesDown'],
+] as const;
 
 function cell<T>(value: T | undefined, show: (value: T) => string): string[] {
   return value === undefined ? [] : [show(value)];

@@ -15,6 +15,7 @@ import { Journal } from './journal.js';
 import { formatSeconds, plural, silentLog } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 import type { MethodOutcome, TaskOutcome, TrainOutcome } from './outcome.js';
+import { readCosts } from './read-run.js';
 import { assignmentRecord, evalRecords, roundRecords } from './records.js';
 import { score } from './table.js';
 
@@ -112,6 +113,7 @@ async function runMethod(
     announceRun(run, federation, context);
     const { last, before } = await runRounds(run, federation, folder, context, untuned);
     await writeFinal(run, federation, folder, context);
+    const { seconds: _, ...totals } = await readCosts(folder);
     const { clusteringAccuracy, ari } = last?.assignment ?? { clusteringAccuracy: null, ari: null };
     return {
       untuned: before,
@@ -124,6 +126,7 @@ async function runMethod(
         ari,
         optimizerSteps: last?.optimizerSteps ?? 0,
         upload: federation.upload(),
+        totals,
         seconds: (performance.now() - started) / 1000,
       },
     };

@@ -233,6 +233,76 @@ describe('the other methods', () => {
     expect(scores).toBeUndefined();
   });
 
+  it('count the bytes of each client both ways: ten float32 values an adapter', async () => {
+    const fltac = await make().federation.round(1);
+    expect(fltac.traffic).toEqual(
+      [3, 2, 2, 2].map((adapters, client) => ({ client, adapters, up: 40 * adapters, down: 40 * adapters })),
+    );
+    const fedit = await make({ method: 'fedit' }).federation.round(1);
+    expect(fedit.traffic.map(({ up }) => up)).toEqual([40, 40, 40, 40]);
+    expect((await make({ method: 'local' }).federation.round(1)).traffic).toEqual([]);
+  });
+
+  it('tell the error of averaging factors where adapters are averaged, and only there', async () => {
+    const { products } = await make().federation.round(1);
+    expect(products!.factorError).toBeGreaterThan(0);
+    expect(products!.factorError).toBeLessThan(1);
+    expect((await make({ method: 'local' }).federation.round(1)).products).toBeNull();
+  });
+
+  it('with int8 uploads the server goes on with what arrived, near to what was sent', async () => {
+    const exact = make();
+    const rounded = make({ uploadFormat: 'int8' });
+    const { traffic } = await rounded.federation.round(1);
+    await exact.federation.round(1);
+    expect(traffic[0]!.up).toBe(3 * (10 + 4 * 4));
+    const [a, b] = [values(exact.federation), values(rounded.federation)];
+    expect(b).not.toEqual(a);
+    a.flat().forEach((value, i) => expect(Math.abs(value - b.flat()[i]!)).toBeLessThan(0.02));
+  });
+
+  it('with int8 uploads goes on from a saved state as if it had not stopped', async () => {
+    const through = make({ uploadFormat: 'int8' });
+    await through.federation.round(1);
+    const state = through.federation.state();
+    await through.federation.round(2);
+    const resumed = make({ uploadFormat: 'int8' });
+    resumed.federation.restore(state);
+    await resumed.federation.round(2);
+    expect(values(resumed.federation)).toEqual(values(through.federation));
+    expect(() => make().federation.restore(state)).toThrow(/9 upload residuals/);
+  });
+
+  it('with fedsa members of a cluster share A and the head, and hold B of their own', async () => {
+    const { federation, engine } = make({ aggregation: 'fedsa' });
+    const { assignment } = await federation.round(1);
+    expect(assignment.clusters).toBe(3);
+    expect(federation.held).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(federation.clusterStates().size).toBe(9);
+    const [first, second] = federation.holdings().filter((holding) => holding.task === 0);
+    const [a, b] = [first!, second!].map(({ row }) => engine.banks[0]!.get(row));
+    expect(a!.subarray(0, 2)).toEqual(b!.subarray(0, 2));
+    expect(a!.subarray(4)).toEqual(b!.subarray(4));
+    expect(a!.subarray(2, 4)).not.toEqual(b!.subarray(2, 4));
+  });
+
+  it('asks the engine to keep A with ffa, and with a method that averages nothing does not', async () => {
+    for (const [method, frozen] of [
+      ['fltac', true],
+      ['local', false],
+    ] as const) {
+      const { federation, engine } = make({ method, aggregation: 'ffa' });
+      const train = engine.train.bind(engine);
+      const asked: unknown[] = [];
+      engine.train = (bank, jobs, options) => {
+        asked.push(options.freezeA);
+        return train(bank, jobs, options);
+      };
+      await federation.round(1);
+      expect(new Set(asked)).toEqual(new Set([frozen]));
+    }
+  });
+
   it('none trains nothing', () => {
     const { federation } = make({ method: 'none' });
     expect(federation.rounds).toBe(0);

@@ -15,6 +15,7 @@ const OUTCOME: TrainOutcome = {
   ari: 0.9,
   optimizerSteps: 100,
   upload: UPLOAD,
+  totals: { optimizerSteps: 300, bytesUp: 921600, bytesDown: 921600 },
   seconds: 1,
   tasks: [
     { task: 'sst2', metric: 0.8741, majorityFloor: 0.5092, untuned: 0.4908, baseline: 0.652 },
@@ -28,6 +29,7 @@ const OUTCOME: TrainOutcome = {
     ari: null,
     optimizerSteps: 26,
     upload: { ...UPLOAD, meanBytes: 40, mostBytes: 40 },
+    totals: { optimizerSteps: 78, bytesUp: 600, bytesDown: 600 },
     seconds: 1,
   },
 };
@@ -45,6 +47,9 @@ describe('the final table', () => {
         'optimizer steps a round                  100     26',
         'bytes up per client and round, mean   61,440     40',
         '  of the client that sends most      122,880     40',
+        'optimizer steps, all rounds              300     78',
+        'bytes up, all rounds                 921,600    600',
+        'bytes down, all rounds               921,600    600',
         '',
       ].join('\n'),
     );

@@ -57,11 +57,14 @@ describe('a run', () => {
     expect(runs).toEqual([
       '0 eval',
       '1 local',
+      '1 communication',
       '1 round_done',
       '2 local',
+      '2 communication',
       '2 eval',
       '2 round_done',
       '3 local',
+      '3 communication',
       '3 eval',
       '3 round_done',
     ]);

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { CONFIG_KEYS, camelName, keyRow, type RunConfig } from '../config/index.js';
 import { FltacError, messageOf } from '../errors.js';
 import { METHODS } from '../federation/methods.js';
-import { RUN_FILES } from '../run/folder.js';
-import { readRunConfig } from '../run/saved.js';
+import { RUN_FILES } from './folder.js';
+import { readRunConfig } from './saved.js';
 
 /** What all rounds of a run cost together. */
 export interface RunCosts {
