@@ -138,7 +138,7 @@ describe('a frozen A', () => {
     const before = bank.get(0);
     const examples = classExamples(1, [5, 6, 7]);
     const job = { row: 0, examples, batches: Int32Array.of(0, 2, 3), stream: 1n };
-    await train(bank, [job], { lr: 0.01, weightDecay: 0.1, freezeA: true });
+    await train(bank, [job], { lr: 0.01, weightDecay: 0.1, cohort: 1, freezeA: true });
     const after = bank.get(0);
     const { rank, side, factors } = FIXTURE;
     for (const [a, b] of factors) {
