@@ -57,7 +57,7 @@ export class Line {
     this.#format = UPLOAD_FORMATS[format];
     this.#size = layout.size;
     this.#sent = rangesOf(layout, shares);
-    const total = ({ bytes }: UploadFormat) => this.#sent.reduce((sum, { begin, end }) => sum + bytes(end - begin), 0);
+    const total = (of: UploadFormat) => this.#sent.reduce((sum, { begin, end }) => sum + of.bytes(end - begin), 0);
     this.bytesUp = total(this.#format);
     this.bytesDown = total(UPLOAD_FORMATS.float32);
   }

@@ -113,7 +113,7 @@ async function runMethod(
     announceRun(run, federation, context);
     const { last, before } = await runRounds(run, federation, folder, context, untuned);
     await writeFinal(run, federation, folder, context);
-    const { seconds: _, ...totals } = await readCosts(folder);
+    const { optimizerSteps, bytesUp, bytesDown } = await readCosts(folder);
     const { clusteringAccuracy, ari } = last?.assignment ?? { clusteringAccuracy: null, ari: null };
     return {
       untuned: before,
@@ -126,7 +126,7 @@ async function runMethod(
         ari,
         optimizerSteps: last?.optimizerSteps ?? 0,
         upload: federation.upload(),
-        totals,
+        totals: { optimizerSteps, bytesUp, bytesDown },
         seconds: (performance.now() - started) / 1000,
       },
     };
