@@ -130,6 +130,7 @@ describe('values', () => {
     },
     ...{ lora_rank: 0, lora_alpha: -1, lora_dropout: 1, target_modules: ['a', 'a'], train_head: 'yes' },
     ...{ initial_adapter: 3, weights: 'equal', kmeans_k: 'all', kmeans_space: 'lora', kmeans_metric: 'dot' },
+    ...{ aggregation: 'median', upload_format: 'int4', token_cache: 'yes' },
     ...{ kmeans_standardize: 'yes', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
     ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: 0 },
     ...{ participation: 1.5, dropout_clients: 1, straggler_clients: 1.5, min_clients: 0, on_client_failure: 'ignore' },
