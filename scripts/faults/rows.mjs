@@ -207,6 +207,14 @@ const models = [
     changeBytes('model/config.json', (bytes) => JSON.stringify({ ...JSON.parse(bytes.toString()), hidden_size: 1e12 })),
     /"hidden_size" must be a whole number from 1 to 1000000/,
   ),
+  model(
+    'config.json nested 100,000 deep',
+    changeBytes('model/config.json', (bytes) => {
+      const text = bytes.toString().trimEnd();
+      return `${text.slice(0, -1)}, "hidden_size": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
+    }),
+    /config\.json: its JSON is nested more than 64 deep/,
+  ),
   model('config.json cut off', (room) => truncateSync(room.path('model/config.json'), 100), /config\.json.*JSON/),
   model(
     'tokenizer.json cut off',

@@ -75,6 +75,12 @@ function addField(sink: ColumnSink, row: JsonRow, path: string, place: string): 
 }
 
 function badField(place: string, row: JsonRow, name: string, expected: string): FltacError {
-  const found = name in row ? JSON.stringify(row[name]) : `only ${Object.keys(row).join(', ')}`;
+  const found = name in row ? describe(row[name]) : `only ${Object.keys(row).join(', ')}`;
   return new FltacError('FORMAT', `${place}: expected ${expected} in "${name}", found ${found.slice(0, 80)}`);
+}
+
+/** Lists and objects by their kind alone: writing out what is nested deep enough would overflow the stack. */
+function describe(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return Array.isArray(value) ? 'a list' : 'an object';
 }

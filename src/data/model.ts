@@ -6,6 +6,7 @@ import type { RunConfig } from '../config/schema.js';
 import { FltacError, messageOf } from '../errors.js';
 import { quickstartFolder } from './bundled.js';
 import { fileSize } from './hub/cache.js';
+import { assertShallow } from './json-depth.js';
 import { isRepoId, type HubRepo } from './hub/names.js';
 import { hubSettings } from './hub/settings.js';
 import { withSnapshot, type Snapshot } from './hub/snapshot.js';
@@ -66,6 +67,7 @@ async function checkLocal(folder: string, id: string, { needed, check }: WantedF
   for (const name of needed) await require(name);
   const weights = await Promise.all([WEIGHTS, WEIGHTS_INDEX].map((name) => fileSize(join(folder, name))));
   if (weights.every((size) => size === undefined)) throw noSafetensors(folder, '');
+  if (weights[0] === undefined) await readShards(join(folder, WEIGHTS_INDEX));
   return { folder, id, revision: 'local' };
 }
 
@@ -103,6 +105,7 @@ async function checkConfig(folder: string, check: ConfigCheck): Promise<void> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new FltacError('IO', `${path} cannot be read (${messageOf(cause)})`, { cause });
   });
+  assertShallow(text, path);
   check(text, path);
 }
 
@@ -125,7 +128,9 @@ async function weightFiles(snapshot: Snapshot, listed: readonly string[]): Promi
 /** File names that a safetensors index maps tensors to. @throws FORMAT */
 async function readShards(path: string): Promise<string[]> {
   try {
-    const index: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const text = await readFile(path, 'utf8');
+    assertShallow(text, path);
+    const index: unknown = JSON.parse(text);
     const map = typeof index === 'object' && index !== null && 'weight_map' in index ? index.weight_map : undefined;
     if (typeof map !== 'object' || map === null) throw new Error('it has no weight_map');
     const names = Object.values(map) as unknown[];
@@ -133,6 +138,7 @@ async function readShards(path: string): Promise<string[]> {
       throw new Error('weight_map names no files');
     return [...new Set(names)].sort();
   } catch (error) {
+    if (error instanceof FltacError) throw error;
     throw new FltacError('FORMAT', `${path}: expected a safetensors index (${String(error)})`, { cause: error });
   }
 }

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { BUNDLED_MODEL } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { quickstartFolder } from '../data/bundled.js';
+import { assertShallow } from '../data/json-depth.js';
 import { hubSettings } from '../data/hub/settings.js';
 import { withSnapshot } from '../data/hub/snapshot.js';
 import { FltacError } from '../errors.js';
@@ -19,7 +20,7 @@ export interface ModelConfig {
 
 /**
  * Of the bundled model, a local folder, the built-in shapes of well-known models, or the Hub (fetching this file
- * alone). @throws NETWORK, IO, USAGE for a name that is none of these
+ * alone). @throws NETWORK, IO, FORMAT, USAGE for a name that is none of these
  */
 export async function readModelConfig(
   config: RunConfig,
@@ -29,7 +30,7 @@ export async function readModelConfig(
   const bundled = name === BUNDLED_MODEL;
   const path = join(bundled ? join(quickstartFolder(), 'model') : resolve(name), 'config.json');
   const local = await readIfThere(path);
-  if (local !== undefined) return { text: local, source: path };
+  if (local !== undefined) return shallow(local, path);
   if (bundled) throw new FltacError('IO', `${path} is missing: install fltac again`);
   const preset = presetShape(name);
   if (preset) return { text: JSON.stringify(preset), source: `the built-in shapes of ${name}` };
@@ -42,8 +43,14 @@ export async function readModelConfig(
     }
     await snapshot.fetch(['config.json']);
     const file = join(snapshot.folder, 'config.json');
-    return { text: await readFile(file, 'utf8'), source: file };
+    return shallow(await readFile(file, 'utf8'), file);
   });
+}
+
+/** @throws FORMAT */
+function shallow(text: string, source: string): ModelConfig {
+  assertShallow(text, source);
+  return { text, source };
 }
 
 /** @throws IO for a file that is there but cannot be read */

@@ -55,6 +55,11 @@ describe('readJsonl', () => {
     await expect(readJsonl([path], choose)).rejects.toMatchObject(failure);
   });
 
+  it('tells of nested values by their kind, however deep they are', async () => {
+    const path = fileOf(`{"text": ${'['.repeat(50_000)}${']'.repeat(50_000)}, "label": 1}`);
+    await expect(readJsonl([path], choose)).rejects.toThrow(/:1: expected a text in "text", found a list/);
+  });
+
   it('takes a byte order mark for none of the text, and CR LF on the last line', async () => {
     const table = await readJsonl([fileOf('\ufeff{"text": "a", "label": 0}\r', '{"text": "b", "label": 1}\r')], choose);
     expect([table.rows, table.texts[0]?.get(1)]).toEqual([2, 'b']);
