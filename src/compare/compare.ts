@@ -30,7 +30,7 @@ export async function compareRuns(runs: readonly PlannedRun[], context: CompareC
       const state = states[i]!;
       log.info(`compare ${i + 1}/${runs.length}: ${run.label}, seed ${run.seed}: ${WHAT[state]}${clock.left(state)}`);
       if (state !== 'finished') {
-        await clock.time(() => makeRun(run, state, { log, signal, parts }, { done: i, all: runs.length }));
+        await clock.time(() => makeRun(run, { log, signal, parts }, { done: i, all: runs.length }));
       }
       const result = await readRun(run.config);
       if (result === undefined)
@@ -51,12 +51,12 @@ const WHAT: Readonly<Record<RunStatus, string>> = {
 
 async function makeRun(
   { label, seed, config }: PlannedRun,
-  state: RunStatus,
   context: RunContext & { log: Log },
   count: { done: number; all: number },
 ): Promise<void> {
   try {
-    await trainRun(config, { ...context, overwrite: state === 'unfinished' });
+    // What is there is of this run, or began before it had settings: statusOf refused anything else.
+    await trainRun(config, { ...context, overwrite: true });
   } catch (error) {
     if (!(error instanceof FltacError)) throw error;
     const where = `${label}, seed ${seed} (run ${count.done + 1} of ${count.all})`;

@@ -135,6 +135,13 @@ describe('a comparison', () => {
     expect(run.engine.waves).toEqual([]);
   });
 
+  it('makes a run anew that was broken off before its settings were written', async () => {
+    const run = planned('fltac', 1);
+    await compareRuns([run], fakeRun().context);
+    await rm(path.join(run.config.outputDir, 'config.yaml'));
+    expect((await compareRuns([run], fakeRun().context)).rows).toHaveLength(1);
+  });
+
   it('refuses records that are not JSON', async () => {
     const run = planned('fltac', 1);
     await compareRuns([run], fakeRun().context);
