@@ -42,6 +42,26 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
   };
 }
 
+/** The version of fltac that runs. */
+export function ownVersion(): string {
+  return readPackage(PACKAGE_FILE).version;
+}
+
+/**
+ * The record of a run that goes on: the one it began with, and in `resumed` for each continuation when it started, after
+ * which round, and what was different then.
+ */
+export function resumedEnvironment(
+  before: unknown,
+  now: Readonly<Record<string, unknown>>,
+  round: number,
+): Record<string, unknown> {
+  const { resumed, ...first } = before as Record<string, unknown>;
+  const other = Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(first[name]));
+  const earlier: unknown[] = Array.isArray(resumed) ? resumed : [];
+  return { ...first, resumed: [...earlier, { after_round: round, ...Object.fromEntries(other) }] };
+}
+
 function readPackage(file: URL | string): PackageFile {
   return JSON.parse(readFileSync(file, 'utf8')) as PackageFile;
 }

@@ -1,5 +1,5 @@
 /** Whole files or none: text is written beside its place, flushed, and renamed. */
-import { mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { FltacError, messageOf } from '../errors.js';
 
@@ -26,6 +26,25 @@ export async function writeTextFile(path: string, text: string): Promise<void> {
   } catch (cause) {
     await rm(beside, { force: true }).catch(() => undefined);
     throw new FltacError('IO', `${path} cannot be written: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Flushes a folder's entries, so that a rename in it outlasts a loss of power. File systems that cannot do it are let be. */
+export async function flushFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined);
+  await handle?.sync().catch(() => undefined);
+  await handle?.close();
+}
+
+/** @throws FltacError IO; FORMAT for text that is not JSON */
+export async function readJsonFile(path: string): Promise<unknown> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new FltacError('IO', `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  });
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new FltacError('FORMAT', `${path} is not JSON: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -38,19 +38,23 @@ export const RUN_FILES = {
   partition: 'partition.json',
   environment: 'environment.json',
   final: 'final',
+  checkpoint: 'checkpoint',
 } as const;
+
+/** What to do with a run that is in the folder already: refuse the new one, replace it, or go on with it. */
+export type Existing = 'refuse' | 'replace' | 'continue';
 
 /**
  * Prepares the folder of a new run and does its work while no other run may use the folder. Of the folders made for it,
  * those that stay empty are removed at the end.
  *
- * @param overwrite as for `prepareRunFolder`
+ * @param existing as for `prepareRunFolder`
  * @param work takes the absolute path
  * @throws FltacError USAGE where another run works in the folder; as `prepareRunFolder`; what `work` throws
  */
 export async function withRunFolder<T>(
   folder: string,
-  overwrite: boolean,
+  existing: Existing,
   work: (folder: string) => Promise<T>,
 ): Promise<T> {
   const absolute = path.resolve(folder);
@@ -62,7 +66,7 @@ export async function withRunFolder<T>(
     const options = { staleMs: LOCK_STALE_MS, onWait: () => refuseSecond(absolute) };
     return await withLock(path.join(absolute, LOCK), options, async () => {
       held.lock = true;
-      return work(await prepareRunFolder(absolute, overwrite));
+      return work(await prepareRunFolder(absolute, existing));
     });
   } catch (error) {
     if (held.lock || (error instanceof FltacError && error.code === 'USAGE')) throw error;
@@ -82,21 +86,22 @@ function refuseSecond(folder: string): never {
 /**
  * Makes the folder of a new run, with its parents, and proves that it can be written. Nothing in it is deleted.
  *
- * @param overwrite accepts an earlier run in it, for `clearRunFolder`; otherwise a folder that is not empty is refused
+ * @param existing `replace` accepts an earlier run in it, for `clearRunFolder`, and `continue` to go on with it;
+ *   otherwise a folder that is not empty is refused
  * @returns the absolute path
- * @throws FltacError USAGE for a folder that is not empty, or (with `overwrite`) is not a run of fltac; IO for a path
+ * @throws FltacError USAGE for a folder that is not empty, or not a run of fltac where one is accepted; IO for a path
  *   that cannot be made or written
  */
-export async function prepareRunFolder(folder: string, overwrite: boolean): Promise<string> {
+export async function prepareRunFolder(folder: string, existing: Existing): Promise<string> {
   const absolute = path.resolve(folder);
   let names: string[];
   try {
     await makeFolders(absolute);
-    names = (await readdir(absolute)).filter((name) => name !== LOCK);
+    names = (await readdir(absolute)).filter((name) => name !== LOCK && !LEFTOVER.test(name));
   } catch (cause) {
     throw unwritable(absolute, cause);
   }
-  if (names.length > 0) await assertReplaceable(absolute, names, overwrite);
+  if (names.length > 0) await assertAcceptable(absolute, names, existing);
   try {
     await assertWritable(path.join(absolute, RUN_FILES.environment));
   } catch (cause) {
@@ -122,18 +127,42 @@ export async function clearRunFolder(folder: string): Promise<void> {
   }
 }
 
-async function assertReplaceable(folder: string, names: readonly string[], overwrite: boolean): Promise<void> {
+/**
+ * Removes what writes that were cut off left in a run's folder and the folders that a run makes in it.
+ *
+ * @throws FltacError IO
+ */
+export async function removeLeftovers(folder: string): Promise<void> {
+  try {
+    const own = [folder, path.join(folder, RUN_FILES.final), path.join(folder, RUN_FILES.checkpoint)];
+    const entries = await Promise.all(own.map((at) => readdir(at, { recursive: at !== folder }).catch(ignoreAbsent)));
+    for (const [i, names] of entries.entries()) {
+      for (const name of names) if (LEFTOVER.test(name)) await rm(path.join(own[i]!, name), { force: true });
+    }
+  } catch (cause) {
+    throw unwritable(folder, cause);
+  }
+}
+
+function ignoreAbsent(error: unknown): string[] {
+  if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+  throw error;
+}
+
+async function assertAcceptable(folder: string, names: readonly string[], existing: Existing): Promise<void> {
   const shown = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
-  if (!overwrite) {
+  if (existing === 'refuse') {
     throw new FltacError(
       'USAGE',
-      `the output folder ${folder} is not empty (${shown}): choose another output_dir, or give --overwrite to replace the run in it`,
+      `the output folder ${folder} is not empty (${shown}): choose another output_dir, or give --resume to go on with ` +
+        'the run in it or --overwrite to replace it',
     );
   }
   if (!(await isRunFolder(folder))) {
+    const not = existing === 'replace' ? 'it is not overwritten' : 'there is nothing to resume';
     throw new FltacError(
       'USAGE',
-      `the output folder ${folder} holds ${shown}, which is no run of fltac: it is not overwritten; choose another output_dir`,
+      `the output folder ${folder} holds ${shown}, which is no run of fltac: ${not}; choose another output_dir`,
     );
   }
 }

@@ -29,7 +29,7 @@ async function contents(of: string): Promise<Record<string, string>> {
 
 describe("a run's folder", () => {
   it('is made with its parents, and left empty by the writing test', async () => {
-    expect(await prepareRunFolder(folder, false)).toBe(folder);
+    expect(await prepareRunFolder(folder, 'refuse')).toBe(folder);
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -55,7 +55,7 @@ describe("a run's folder", () => {
   it.skipIf(process.getuid?.() === 0)('that may not be written is refused', async () => {
     await mkdir(folder, { recursive: true });
     await chmod(folder, 0o555);
-    await expect(prepareRunFolder(folder, false)).rejects.toMatchObject({ code: 'IO' });
+    await expect(prepareRunFolder(folder, 'refuse')).rejects.toMatchObject({ code: 'IO' });
   });
 
   it('with a run in it is refused, and replaced with overwrite', async () => {
@@ -102,7 +102,7 @@ describe("a run's folder", () => {
   it('that is no run is never emptied', async () => {
     await mkdir(path.join(folder, 'final'), { recursive: true });
     await writeFile(path.join(folder, 'config.yaml'), 'mine: 1');
-    await expect(prepareRunFolder(folder, true)).rejects.toMatchObject({
+    await expect(prepareRunFolder(folder, 'replace')).rejects.toMatchObject({
       code: 'USAGE',
       message: expect.stringContaining('no run of fltac') as string,
     });
@@ -110,10 +110,10 @@ describe("a run's folder", () => {
   });
 
   it('goes with the parents made for it when it stays empty', async () => {
-    await withRunFolder(folder, false, () => Promise.resolve());
+    await withRunFolder(folder, 'refuse', () => Promise.resolve());
     expect(await readdir(root)).toEqual([]);
     await mkdir(folder, { recursive: true });
-    await withRunFolder(folder, false, () => Promise.resolve());
+    await withRunFolder(folder, 'refuse', () => Promise.resolve());
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -122,12 +122,12 @@ describe("a run's folder", () => {
       await writeFile(path.join(own, 'a'), '');
       throw new Error('work failed');
     };
-    await expect(withRunFolder(folder, false, fail)).rejects.toThrow('work failed');
+    await expect(withRunFolder(folder, 'refuse', fail)).rejects.toThrow('work failed');
     expect(await readdir(folder)).toEqual(['a']);
   });
 
   it('in which a run works is refused to a second one, with overwrite too', async () => {
-    await withRunFolder(folder, false, async () => {
+    await withRunFolder(folder, 'refuse', async () => {
       for (const overwrite of [false, true]) {
         await expect(trainRun(fakeConfig(folder), fakeRun({ overwrite }).context)).rejects.toMatchObject({
           code: 'USAGE',
@@ -143,7 +143,7 @@ describe("a run's folder", () => {
     const { pid } = spawnSync(process.execPath, ['-e', '']);
     await mkdir(folder, { recursive: true });
     await writeFile(path.join(folder, 'run.lock'), `${pid} ${os.hostname()}`);
-    await withRunFolder(folder, false, () => Promise.resolve());
+    await withRunFolder(folder, 'refuse', () => Promise.resolve());
     expect(await readdir(folder)).toEqual([]);
   });
 

@@ -1,8 +1,10 @@
 /** A run on made-up tasks with the fake engine, in a temporary folder. */
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { makeConfig, type RunConfig } from '../../src/config/index.js';
 import { silentLog, type Log } from '../../src/run/log.js';
 import type { RunContext } from '../../src/run/open.js';
+import type { TrainContext } from '../../src/run/train.js';
 import { FakeEngine, fakeFace } from '../support/fake-engine.js';
 import { causalModel } from '../support/causal-model.js';
 import { FAKE_WORDS, fakeLanguageTask, fakeTasks, type FakeTask } from '../support/fake-scenario.js';
@@ -15,7 +17,7 @@ export function fakeConfig(outputDir: string, changes: Partial<RunConfig> = {}):
 }
 
 export interface FakeRun {
-  context: RunContext & { overwrite?: boolean };
+  context: RunContext & Pick<TrainContext, 'overwrite' | 'resume'>;
   engine: FakeEngine;
   controller: AbortController;
   lines: string[];
@@ -72,4 +74,25 @@ export async function readJsonl(file: string): Promise<Row[]> {
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as Row);
+}
+
+/** Every file below a folder with its text; times, with what is hashed of them, and the record of the machine left out. */
+export async function contents(of: string): Promise<Record<string, string>> {
+  const entries = await readdir(of, { recursive: true, withFileTypes: true });
+  const files: Record<string, string> = {};
+  for (const entry of entries.filter((item) => item.isFile() && item.name !== 'environment.json')) {
+    const file = path.join(entry.parentPath, entry.name);
+    const text = await readFile(file, 'utf8');
+    files[path.relative(of, file)] =
+      entry.name === 'state.json' ? withoutTimes(text) : text.replace(SECONDS, '"seconds":0').replaceAll(of, '');
+  }
+  return files;
+}
+
+const SECONDS = /"seconds":[^,}]+/g;
+
+/** A checkpoint's state without what the journals' times go into. */
+function withoutTimes(text: string): string {
+  const state = JSON.parse(text) as Row;
+  return JSON.stringify({ ...state, seconds: 0, journals: null }, null, 2);
 }

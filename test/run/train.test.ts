@@ -8,7 +8,7 @@ import { readRoundAdapters } from '../../src/run/artifacts.js';
 import { silentLog } from '../../src/run/log.js';
 import { trainRun } from '../../src/run/train.js';
 import { FAKE_LAYOUT, fakeFace } from '../support/fake-engine.js';
-import { fakeConfig, fakeRun, readJsonl, type Row } from './support.js';
+import { contents, fakeConfig, fakeRun, readJsonl, type Row } from './support.js';
 
 let root: string;
 let folder: string;
@@ -20,18 +20,6 @@ afterEach(() => rm(root, { recursive: true }));
 
 const inFolder = (name: string) => path.join(folder, name);
 
-/** Every file below a folder with its text, times and the record of the machine left out. */
-async function contents(of: string): Promise<Record<string, string>> {
-  const entries = await readdir(of, { recursive: true, withFileTypes: true });
-  const files: Record<string, string> = {};
-  for (const entry of entries.filter((item) => item.isFile() && item.name !== 'environment.json')) {
-    const file = path.join(entry.parentPath, entry.name);
-    const text = await readFile(file, 'utf8');
-    files[path.relative(of, file)] = text.replace(/"seconds":[^,}]+/g, '"seconds":0').replaceAll(of, '');
-  }
-  return files;
-}
-
 describe('a run', () => {
   it('leaves the files of its folder and none beside', async () => {
     await trainRun(fakeConfig(folder), fakeRun().context);
@@ -39,6 +27,7 @@ describe('a run', () => {
       'adapters_round_1.pt',
       'adapters_round_2.pt',
       'adapters_round_3.pt',
+      'checkpoint',
       'cluster_assignments.jsonl',
       'config.yaml',
       'environment.json',
@@ -286,7 +275,7 @@ describe('an interrupted run', () => {
     };
     await expect(trainRun(fakeConfig(folder, { cohort: 8 }), run.context)).rejects.toMatchObject({
       code: 'ABORTED',
-      message: `stopped in round 3 of 3: rounds 1 to 2 are saved in ${folder}`,
+      message: `stopped in round 3 of 3: rounds 1 to 2 are saved in ${folder}\nto go on: fltac train --resume ${folder}`,
     });
     const rows = await readJsonl(inFolder('metrics.jsonl'));
     expect(rows.at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
@@ -328,7 +317,9 @@ describe('a run that fails', () => {
         : Promise.reject(new FltacError('OUT_OF_MEMORY', 'memory ran out: lower cohort'));
     await expect(trainRun(fakeConfig(folder, { cohort: 100 }), run.context)).rejects.toMatchObject({
       code: 'OUT_OF_MEMORY',
-      message: `memory ran out in round 3 of 3: rounds 1 to 2 are saved in ${folder}\nmemory ran out: lower cohort`,
+      message:
+        `memory ran out: lower cohort\nthat was in round 3 of 3: rounds 1 to 2 are saved in ${folder}\n` +
+        `to go on: fltac train --resume ${folder}`,
     });
     expect((await readJsonl(inFolder('metrics.jsonl'))).at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
   });

@@ -7,7 +7,7 @@ import { formatOption } from '../arguments.js';
 import { addConfigOptions, configSources, overrideHelp } from '../config-options.js';
 import { interruptible } from '../interrupt.js';
 import { printResult, tableStyle } from '../io.js';
-import { addPlannedFlags, refusePlannedFlags } from '../planned.js';
+import { resumeSources } from '../resume.js';
 import type { CommandContext } from '../program.js';
 
 const EXAMPLES = `
@@ -15,7 +15,10 @@ Examples:
   fltac train
   fltac train --config configs/glue_bert.yaml
   fltac train --config configs/glue_bert.yaml --rounds 5 --lr 1e-3 --override weights=uniform tasks=sst2,rte
-  fltac train --scenario glue --model-name ./my-bert --output-dir results/mine --format json`;
+  fltac train --scenario glue --model-name ./my-bert --output-dir results/mine --format json
+  fltac train --resume results/glue_fltac                # goes on with a run that was interrupted
+  fltac train --resume results/glue_fltac --rounds 30    # or adds rounds to one that was not
+  fltac train --config configs/glue_bert.yaml --resume auto  # begins, or goes on: for a job that is started again`;
 
 const QUICKSTART =
   'no scenario given: running the quickstart that comes with fltac; ' +
@@ -31,12 +34,16 @@ export function addTrain(program: Command, { io }: CommandContext): void {
     )
     .addOption(formatOption())
     .option('--overwrite', 'replace an earlier run in the output folder')
+    .option(
+      '--resume [folder]',
+      "go on with the run in a folder, by its config.yaml; without one, in this configuration's output_dir; " +
+        'auto: there too, or begin a run where there is none',
+    )
     .addHelpText('after', overrideHelp)
     .addHelpText('after', EXAMPLES);
-  addPlannedFlags(command);
-  addConfigOptions(command).action(async (options: FormatOptions & { overwrite?: boolean }) => {
-    refusePlannedFlags(options);
-    const { config, given, warnings } = loadConfig(configSources(command, io.env));
+  addConfigOptions(command).action(async (options: FormatOptions & { overwrite?: boolean; resume?: string | true }) => {
+    const { sources, resume } = resumeSources(configSources(command, io.env), options.resume);
+    const { config, given, warnings } = loadConfig(sources);
     const log = createLog({ stream: io.stderr, env: io.env });
     for (const warning of warnings) log.warn(warning);
     if (!given.has('scenario')) log.info(QUICKSTART);
@@ -45,7 +52,7 @@ export function addTrain(program: Command, { io }: CommandContext): void {
       import('../../run/table.js'),
     ]);
     const overwrite = options.overwrite ?? false;
-    const outcome = await interruptible(log, (signal) => trainRun(config, { log, signal, overwrite }));
+    const outcome = await interruptible(log, (signal) => trainRun(config, { log, signal, overwrite, resume }));
     printResult(io, options.format, outcome, (done) => formatOutcome(done, tableStyle(io)));
     log.info(`the run's files are in ${outcome.folder}`);
   });

@@ -1,7 +1,7 @@
 /** Config keys: what is trained, and how. */
 import { customData } from '../custom-tasks.js';
 import { names, oneOf, text } from '../kinds.js';
-import { FLAG, KEY, derived, rowsOf } from '../row.js';
+import { FLAG, FREE_KEY, KEY, derived, rowsOf } from '../row.js';
 import { READY_SCENARIOS, scenarioRow } from '../scenarios.js';
 
 const key = rowsOf('task');
@@ -38,7 +38,7 @@ export const TASK_KEYS = {
     alsoCalled: ['algorithm', 'strategy'],
   }),
   baseline_method: key({
-    ...KEY,
+    ...FREE_KEY,
     kind: oneOf(['none', 'fedit', 'local', 'oracle', 'centralized']),
     default: derived('fedit for the quickstart with fltac, else none', ({ scenario, method }) =>
       scenario === 'quickstart' && method === 'fltac' ? 'fedit' : 'none',

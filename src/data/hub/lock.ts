@@ -14,6 +14,9 @@ export interface LockOptions {
   staleMs?: number;
 }
 
+/** A lock without its owner's name belongs to a run that was killed as it made it. */
+const NAMELESS_MS = 2_000;
+
 /**
  * Runs `work` while holding the lock file `path`, waiting for whoever holds it. A lock whose process has died (on this
  * machine) or that has not been renewed is taken over. Should two runs ever hold it at once, the hash check at the end
@@ -61,7 +64,10 @@ async function isStale(path: string, staleMs: number): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   if (!found) return false; // just released: try again
   if (Date.now() - found.mtimeMs > staleMs) return true;
-  const [pid, host] = (await readFile(path, 'utf8').catch(() => '')).split(' ');
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  // Its owner writes its name right after making it; one that was killed in between never will.
+  if (text === '') return Date.now() - found.mtimeMs > NAMELESS_MS;
+  const [pid, host] = (text ?? '').split(' ');
   return host === hostname() && !isAlive(Number(pid));
 }
 
