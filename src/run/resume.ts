@@ -132,7 +132,7 @@ export function tellOfDifferences(record: CheckpointRecord, run: OpenRun, versio
   const differences = [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((name) =>
     same(before[name] ?? null, now[name] ?? null)
       ? []
-      : [`${name} was ${String(before[name])}, is ${String(now[name])}`],
+      : [`${name} was ${JSON.stringify(before[name])}, is ${JSON.stringify(now[name])}`],
   );
   if (differences.length === 0) return;
   log.warn(

@@ -87,8 +87,8 @@ async function snapshots(changes: Partial<RunConfig> = {}): Promise<string[]> {
   run.engine.train = around(run.engine.train.bind(run.engine));
   run.engine.evaluate = around(run.engine.evaluate.bind(run.engine));
   run.engine.kmeans = around(run.engine.kmeans.bind(run.engine));
-  face.writeArchive = around(face.writeArchive);
-  face.writeSafetensors = around(face.writeSafetensors);
+  face.writeArchive = around(face.writeArchive.bind(face));
+  face.writeSafetensors = around(face.writeSafetensors.bind(face));
   await trainRun(configOf(folder, changes), run.context);
   return taken;
 }

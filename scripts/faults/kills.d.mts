@@ -1,0 +1,16 @@
+export interface Kill {
+  trigger: string;
+  afterMs: number;
+  /** what the run was doing */
+  phase: string;
+  /** of the resumed run's files from those of a run that was not interrupted */
+  differences: readonly string[];
+}
+
+export function killRuns(options: {
+  folder: string;
+  kills: number;
+  seed: number;
+  arguments: readonly string[];
+  tell?: (line: string) => void;
+}): Promise<Kill[]>;

@@ -1,0 +1,180 @@
+/* global clearTimeout, setTimeout */
+// Kills runs at seeded random moments, goes on with each, and holds the end to the files of a run nobody touched.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, watch } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** What the moment of a kill is drawn from: the run's time, its writes, or the time after a round's last local work. */
+const TRIGGERS = ['time', 'write', 'evaluation'];
+
+/**
+ * @param {object} options
+ * @param {string} options.folder an empty folder that takes the runs
+ * @param {number} options.kills how many runs are killed
+ * @param {number} options.seed of the moments
+ * @param {readonly string[]} options.arguments of `fltac train`, without a folder
+ * @param {(line: string) => void} [options.tell] takes a line for each kill
+ * @returns the kills, each with its moment, the phase it fell in, and how the resumed run's files differ (not at all)
+ */
+export async function killRuns({ folder, kills, seed, arguments: given, tell = () => {} }) {
+  const random = mulberry32(seed);
+  mkdirSync(folder, { recursive: true });
+  const reference = join(folder, 'uninterrupted');
+  const whole = await train(reference, given);
+  if (whole.code !== 0) throw new Error(`the run to compare with failed:\n${whole.err}`);
+  const expected = contents(reference);
+  const results = [];
+  for (let i = 0; i < kills; i += 1) {
+    const place = join(folder, `killed_${i}`);
+    const trigger = TRIGGERS[i % TRIGGERS.length];
+    const draw = random();
+    const killed = await train(place, given, killAt(trigger, draw, whole, random));
+    const phase = killed.signal === 'SIGKILL' ? phaseOf(place, whole.localParts) : 'it had ended';
+    const resumed = await train(place, given);
+    const differences =
+      resumed.code === 0 ? differencesOf(expected, contents(place)) : [`exit ${resumed.code}: ${resumed.err}`];
+    results.push({ trigger, afterMs: Math.round(killed.ms), phase, differences });
+    tell(
+      `kill ${i + 1}/${kills} after ${(killed.ms / 1000).toFixed(2)} s (${trigger}), in ${phase}: ` +
+        (differences.length === 0 ? 'the same files' : `DIFFERENT: ${differences.join('; ')}`),
+    );
+    if (differences.length === 0) rmSync(place, { recursive: true });
+  }
+  return results;
+}
+
+/** A function that is told of a run's start and writes, and kills it in time. */
+function killAt(trigger, draw, whole, random) {
+  if (trigger === 'time') return { start: (kill) => setTimeout(kill, draw * whole.ms) };
+  if (trigger === 'write') {
+    const nth = 1 + Math.floor(draw * whole.writes);
+    let seen = 0;
+    return { write: (_, kill) => void ((seen += 1) === nth && setTimeout(kill, 2 * random())) };
+  }
+  const nth = 1 + Math.floor(draw * whole.trained);
+  let seen = 0;
+  return {
+    write: (parts, kill) =>
+      void (parts === whole.localParts && (seen += 1) === nth && setTimeout(kill, 150 * random())),
+  };
+}
+
+/** Runs `fltac train --resume auto` into a folder. */
+function train(folder, given, moment = {}) {
+  mkdirSync(folder, { recursive: true });
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(process.execPath, [MAIN, 'train', ...given, '--output-dir', folder, '--resume', 'auto'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const kill = () => child.kill('SIGKILL');
+    const parts = [];
+    let writes = 0;
+    const unwatch = watchRun(folder, (name, at) => {
+      writes += 1;
+      const count = /^round_\d+_work\.json$/.test(name) ? partsIn(join(at, name)) : 0;
+      if (count > 0) parts.push(count);
+      moment.write?.(count, kill);
+    });
+    const timer = moment.start?.(kill);
+    let err = '';
+    child.stderr.on('data', (chunk) => (err += chunk));
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      unwatch();
+      // A round's local work is complete when its index counts all of its parts.
+      const localParts = Math.max(0, ...parts);
+      const trained = parts.filter((count) => count === localParts).length;
+      resolve({ code, signal, err, ms: performance.now() - started, writes, localParts, trained });
+    });
+  });
+}
+
+/** Calls `onWrite(name, folder)` for each entry made or renamed in a run's folder and those in it. @returns what ends it */
+function watchRun(folder, onWrite) {
+  const watchers = [];
+  const follow = (at) => {
+    const watcher = watch(at, (event, name) => {
+      if (event !== 'rename' || name === null) return;
+      onWrite(name, at);
+      if (['checkpoint', 'baseline_fedit'].includes(name) && existsSync(join(at, name))) follow(join(at, name));
+    });
+    watcher.on('error', () => watcher.close());
+    watchers.push(watcher);
+  };
+  follow(folder);
+  return () => watchers.forEach((watcher) => watcher.close());
+}
+
+/** What a run was doing when it was killed, from what it left. */
+function phaseOf(folder, localParts) {
+  const baseline = join(folder, 'baseline_fedit');
+  const own = existsSync(baseline) && readdirSync(baseline).length > 0 ? baseline : folder;
+  const checkpoint = join(own, 'checkpoint');
+  const names = [...readdirSync(own), ...(existsSync(checkpoint) ? readdirSync(checkpoint) : [])];
+  if (names.some((name) => name.includes('.tmp-'))) return 'a write';
+  const state = readJson(join(checkpoint, 'state.json'));
+  if (state === undefined) return names.includes('config.yaml') ? 'the first evaluation' : 'loading';
+  const next = state.round + 1;
+  if (names.includes(`adapters_round_${next}.pt`) || names.includes(`round_${next}.safetensors`)) {
+    return 'between writes';
+  }
+  if (state.complete) return 'the end';
+  return partsIn(join(checkpoint, `round_${next}_work.json`)) === localParts ? 'clustering or evaluation' : 'training';
+}
+
+function partsIn(file) {
+  return (readJson(file)?.jobs ?? []).reduce((sum, job) => sum + job.losses.length, 0);
+}
+
+function readJson(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return undefined; // not there, or just being replaced
+  }
+}
+
+/** Every file of a run by name, as bytes without times and the run's own path. */
+function contents(folder) {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && entry.name !== 'environment.json');
+  return new Map(
+    files.map((entry) => {
+      const file = join(entry.parentPath, entry.name);
+      return [relative(folder, file), comparable(entry.name, readFileSync(file), folder)];
+    }),
+  );
+}
+
+function comparable(name, bytes, folder) {
+  if (name.endsWith('.jsonl')) return Buffer.from(bytes.toString().replace(/"seconds":[^,}]+/g, ''));
+  if (name === 'config.yaml') return Buffer.from(bytes.toString().replaceAll(folder, ''));
+  if (name !== 'state.json') return bytes;
+  const state = JSON.parse(bytes.toString());
+  return Buffer.from(JSON.stringify({ ...state, seconds: 0, journals: null }));
+}
+
+function differencesOf(expected, found) {
+  const names = [...new Set([...expected.keys(), ...found.keys()])].sort();
+  return names.flatMap((name) => {
+    if (!found.has(name)) return [`${name} is missing`];
+    if (!expected.has(name)) return [`${name} is left over`];
+    return expected.get(name).equals(found.get(name)) ? [] : [`${name} differs`];
+  });
+}
+
+/** Numbers from 0 to below 1 of a seed (Tommy Ettinger's mulberry32, public domain). */
+function mulberry32(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
