@@ -16,7 +16,7 @@ import { formatSeconds, plural, silentLog } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 import type { MethodOutcome, TaskOutcome, TrainOutcome } from './outcome.js';
 import { readCosts } from './read-run.js';
-import { assignmentRecord, evalRecords, roundRecords } from './records.js';
+import { assignmentRecord, evalRecords, geometryRecord, roundRecords } from './records.js';
 import { score } from './table.js';
 
 /** Without `log` the run is silent, without `signal` nothing stops it. */
@@ -207,9 +207,12 @@ async function runRounds(
 
 /** `metrics.jsonl` goes last: its `round_done` record says that the round is complete. */
 async function saveRound(run: OpenRun, federation: Federation, folder: string, outcome: RoundOutcome): Promise<void> {
-  const { round, assignment } = outcome;
+  const { round, assignment, geometry } = outcome;
   if (round % run.config.saveEvery === 0 || round === federation.rounds) {
     await saveAdapters(run, federation, folder, round, assignment);
+  }
+  if (geometry !== undefined) {
+    await new Journal(path.join(folder, RUN_FILES.geometry)).append([geometryRecord(round, geometry)]);
   }
   await new Journal(path.join(folder, RUN_FILES.assignments)).append([assignmentRecord(round, assignment)]);
   await new Journal(path.join(folder, RUN_FILES.metrics)).append(roundRecords(outcome));

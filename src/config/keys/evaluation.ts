@@ -23,4 +23,12 @@ export const EVALUATION_KEYS = {
     default: 64,
     meaning: 'sequences of one evaluation batch',
   }),
+  record_distances: key({
+    ...FREE_KEY,
+    kind: integer({ min: 0, max: 4096 }),
+    default: 200,
+    meaning:
+      "most adapters of a round whose distances from one another are recorded for the report's pictures; 0 records none",
+    alsoCalled: ['geometry', 'save_distances'],
+  }),
 };
