@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import { stringifyConfig } from '../config/index.js';
-import { FltacError, type ErrorCode } from '../errors.js';
+import { FltacError, messageOf, type ErrorCode } from '../errors.js';
 import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
@@ -52,6 +52,7 @@ async function trainInto(folder: string, config: RunConfig, context: RunContext)
     const cache: EvaluationCache = new Map();
     const main = await runMethod(run, folder, context, cache);
     const baseline = await runBaseline(run, folder, context, cache, main);
+    await drawReport(config, folder, context);
     return {
       ...main.outcome,
       scenario: config.scenario,
@@ -68,6 +69,17 @@ async function trainInto(folder: string, config: RunConfig, context: RunContext)
     };
   } finally {
     run?.engine.dispose();
+  }
+}
+
+/** The run is done whatever becomes of its picture. */
+async function drawReport(config: RunConfig, folder: string, { log }: RunContext): Promise<void> {
+  if (!config.report) return;
+  try {
+    const { writeReport } = await import('../report/report.js');
+    await writeReport([folder]);
+  } catch (error) {
+    log.warn(`report.html could not be made (fltac report ${folder} tries again): ${messageOf(error)}`);
   }
 }
 
