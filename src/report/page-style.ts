@@ -8,7 +8,7 @@ export const STYLE = `
 *{box-sizing:border-box}
 body{margin:0;background:var(--background);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main,header{max-width:1400px;margin:0 auto;padding:0 20px}
-header{padding-top:24px;display:flex;gap:16px;align-items:flex-start;justify-content:space-between}
+header{padding-top:24px;display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start;justify-content:space-between}
 h1{font-size:26px;line-height:1.2;margin:0 0 4px}
 h2{font-size:20px;margin:40px 0 12px;padding-top:12px;border-top:1px solid var(--line)}
 h3{font-size:16px;margin:0 0 8px}

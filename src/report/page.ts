@@ -55,7 +55,7 @@ export function renderPage({ title, lead, headlines, sections, footer }: Page): 
 }
 
 function navigation(sections: readonly Section[]): string {
-  return `<nav aria-label="Sections">${sections.map(({ id, title }) => `<a href="#${id}">${escape(title)}</a>`).join('')}</nav>`;
+  return `<nav aria-label="Sections">${sections.map(({ id, title }) => `<a href="#${id}">${escape(title)}</a>`).join(' ')}</nav>`;
 }
 
 function sectionHtml({ id, title, tables = [], figures }: Section): string {
