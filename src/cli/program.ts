@@ -11,6 +11,7 @@ import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
 import { addReport } from './commands/report.js';
+import { addStudy } from './commands/study.js';
 import { addTrain } from './commands/train.js';
 import type { Io } from './io.js';
 import { addPlanned } from './planned.js';
@@ -68,6 +69,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addParams,
     addDoctor,
     addBench,
+    addStudy,
   ];
   for (const add of commands) add(program, context);
   tellAllFaults(program);

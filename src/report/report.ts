@@ -6,7 +6,8 @@ import { assertWritable, makeFolders, writeTextFile, writeWholeFile } from '../r
 import { plural } from '../run/log.js';
 import { drawComparisons, drawPortraits, isAbsent, type Drawn, type Figure } from './figures/index.js';
 import { renderPage, type Section } from './page.js';
-import { LIGHT, withoutVariables } from './palette.js';
+import { LIGHT } from './palette.js';
+import { standalone } from './standalone.js';
 import { readRuns, type Run } from './runs.js';
 import { differences, factTable, headline, isPartial, scoreTable, stateOf } from './summary.js';
 
@@ -130,14 +131,8 @@ async function writeFigures(figures: readonly Figure[], folder: string, format: 
   return files;
 }
 
-/** A picture that needs no page around it: the light theme's colours on its background. */
-function standalone(svg: string): string {
-  const opaque = svg.replace('background: transparent', `background: ${LIGHT.background}`);
-  return withoutVariables(opaque);
-}
-
 async function encode(svg: string, format: FigureFormat): Promise<Buffer> {
-  if (format === 'svg') return Buffer.from(`<?xml version="1.0" encoding="UTF-8"?>\n${svg}\n`, 'utf8');
+  if (format === 'svg') return Buffer.from(svg, 'utf8');
   // Twice the size on screen, for print.
   return sharp(Buffer.from(svg), { density: 192 }).flatten({ background: LIGHT.background }).png().toBuffer();
 }
