@@ -11,8 +11,9 @@ export type Point = readonly [x: number, y: number];
 /** With fewer points UMAP's neighbourhoods mean nothing. */
 export const FEWEST_POINTS = 4;
 
-const FIRST_EPOCHS = 400;
-const LATER_EPOCHS = 120;
+/** Later rounds only follow what has moved: short, with small steps. */
+const FIRST = { nEpochs: 400, learningRate: 1 };
+const LATER = { nEpochs: 120, learningRate: 0.25 };
 
 export interface EmbeddedRound {
   readonly round: number;
@@ -49,7 +50,7 @@ function embed(geometry: RoundGeometry, start: (place: number) => Point | undefi
   const starts = places.map(start);
   const warm = starts.some((point) => point !== undefined);
   const nNeighbors = neighboursOf(n);
-  const umap = new UMAP({ nNeighbors, nEpochs: warm ? LATER_EPOCHS : FIRST_EPOCHS, minDist: 0.3, random });
+  const umap = new UMAP({ nNeighbors, minDist: 0.3, random, ...(warm ? LATER : FIRST) });
   const nearest = places.map((i) =>
     places
       .map((j) => ({ j, distance: Math.sqrt(geometry.squared(i, j)) }))
