@@ -158,7 +158,7 @@ class Study {
         .train(bank, jobs, {
           lr,
           weightDecay,
-          cohort: this.#run.cohort,
+          cohort: this.#run.cohort.size,
           signal,
           onProgress: (done) => bar.update(done),
         })
