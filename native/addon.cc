@@ -48,6 +48,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("evaluate", entry<evaluate>);
   add("generate", entry<generate>);
   add("kmeans", entry<kmeans>);
+  add("squaredDistances", entry<squared_distances>);
   add("preprocessImages", entry<preprocess_images>);
   add("machineRates", entry<machine_rates>);
   add("readArchive", entry<read_archive>);

@@ -36,6 +36,7 @@ Napi::Value mean_products(const Napi::CallbackInfo& info);
 
 // kmeans.cc
 Napi::Value kmeans(const Napi::CallbackInfo& info);
+Napi::Value squared_distances(const Napi::CallbackInfo& info);
 Napi::Value machine_rates(const Napi::CallbackInfo& info);
 
 // images.cc

@@ -11,6 +11,7 @@
 #include "bindings/exports.h"
 #include "bindings/handles.h"
 #include "bindings/values.h"
+#include "kmeans/distances.h"
 #include "kmeans/machine.h"
 #include "lora/bank.h"
 
@@ -138,10 +139,10 @@ KmeansOptions read_kmeans_options(const Napi::Object& object) {
   return options;
 }
 
-Input read_input(const Napi::Value& data, const Napi::Object& object) {
+Input read_input(const Napi::Value& data, const Napi::Object& object, const KmeansOptions& options) {
   Input input;
   input.columns = integer_or(object, "columns", 0);
-  input.options = read_kmeans_options(object);
+  input.options = options;
   input.tensors = read_tensors(object.Get("layout"));
   const Napi::Array problems = as_array(data, "problems");
   for (uint32_t i = 0; i < problems.Length(); ++i) {
@@ -234,7 +235,7 @@ Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
 // => Promise<KmeansResult[]>
 Napi::Value kmeans(const Napi::CallbackInfo& info) {
   const Napi::Object object = as_object(info[1], "options");
-  const auto input = std::make_shared<const Input>(read_input(info[0], object));
+  const auto input = std::make_shared<const Input>(read_input(info[0], object, read_kmeans_options(object)));
   // References to JavaScript values are let go on its thread, with the builder of the results.
   const auto held = input->held;
   return run_async<std::vector<KmeansResult>>(
@@ -254,6 +255,28 @@ Napi::Value kmeans(const Napi::CallbackInfo& info) {
         for (size_t i = 0; i < results.size(); ++i)
           out.Set(static_cast<uint32_t>(i), result_to_js(env, results[i]));
         return out;
+      });
+}
+
+// ([{ bank, rows } | { values } | { file, tensor? }], { columns?, layout?, space?, standardize?, metric? } &
+// hooks)
+// => Promise<Float64Array>: [n, n] squared distances
+Napi::Value squared_distances(const Napi::CallbackInfo& info) {
+  const Napi::Object object = as_object(info[1], "options");
+  const Napi::Array problems = Napi::Array::New(info.Env(), 1);
+  problems.Set(uint32_t{0}, info[0]);
+  KmeansOptions options;
+  options.space = read_space(object);
+  const auto input = std::make_shared<const Input>(read_input(problems, object, options));
+  const auto held = input->held;
+  return run_async<std::vector<double>>(
+      info.Env(), Hooks(info.Env(), object),
+      [input](const Control& control) {
+        const auto rows = gather_rows(*input, input->problems.front());
+        return fltac::squared_distances(*rows, input->options.space, control.cancelled);
+      },
+      [held](Napi::Env env, std::vector<double>& distances) -> Napi::Value {
+        return doubles_to_js(env, distances);
       });
 }
 

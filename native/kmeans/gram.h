@@ -11,6 +11,9 @@ namespace fltac {
 
 using Cancelled = std::function<bool()>;
 
+// Most rows whose Gram matrix is formed: n x n doubles of 2 GiB.
+constexpr int64_t kMaxGramRows = 16384;
+
 // Throws ErrorCode::Aborted if `cancelled` is set and says so.
 void stop_if_cancelled(const Cancelled& cancelled);
 

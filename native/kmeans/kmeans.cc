@@ -17,8 +17,6 @@
 namespace fltac {
 namespace {
 
-constexpr int64_t kMaxGramRows = 16384;  // an n x n matrix of doubles of 2 GiB
-
 // Up to this many rows the n x n matrix is nothing; up to the next, it costs less than the rows themselves
 // where they are at least as long as they are many.
 constexpr int64_t kFewRows = 512;

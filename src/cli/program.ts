@@ -10,6 +10,8 @@ import { addGenerate } from './commands/generate.js';
 import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
+import { addReport } from './commands/report.js';
+import { addStudy } from './commands/study.js';
 import { addTrain } from './commands/train.js';
 import type { Io } from './io.js';
 import { addPlanned } from './planned.js';
@@ -21,6 +23,7 @@ Examples:
   fltac train --scenario glue --method fedit --rounds 5
   fltac compare                                      methods beside each other, over seeds
   fltac generate results/dolly_fltac                 answers of a trained language model, then: fltac judge
+  fltac report results/glue_fltac                    the run as one page to look at
   fltac partition --scenario glue                    who holds how many rows of which task
   fltac doctor                                       what this machine lacks, and how to mend it
 
@@ -58,6 +61,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
   const commands = [
     addTrain,
     addCompare,
+    addReport,
     addEvaluate,
     addGenerate,
     addJudge,
@@ -65,6 +69,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addParams,
     addDoctor,
     addBench,
+    addStudy,
   ];
   for (const add of commands) add(program, context);
   tellAllFaults(program);

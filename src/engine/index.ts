@@ -25,7 +25,7 @@ import type {
   TrainResult,
 } from './types.js';
 
-export { kmeans, kmeansBatch, machineRates } from './kmeans.js';
+export { kmeans, kmeansBatch, machineRates, squaredDistances } from './kmeans.js';
 export type { BuildInfo, MachineRates } from './native.js';
 export { deviceRuns, placementText, type DeviceMap, type DeviceRun } from './placement.js';
 export type * from './types.js';

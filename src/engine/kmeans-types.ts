@@ -1,7 +1,20 @@
 /** What K-means takes and gives. */
 import type { AdapterLayout } from './types.js';
 
-export interface KmeansOptions {
+/** The space that rows are compared in. */
+export interface SpaceOptions {
+  /**
+   * "parameters" (default): rows as they are. "delta_w": each pair of LoRA factors counts as its product B A, which is
+   * never formed; it does not depend on how the product is factored
+   */
+  space?: KmeansSpace;
+  /** divide each tensor by the standard deviation of its values, so that values of all tensors weigh alike */
+  standardize?: boolean;
+  /** "cosine" compares directions only: rows are scaled to length one (default "euclidean") */
+  metric?: KmeansMetric;
+}
+
+export interface KmeansOptions extends SpaceOptions {
   /** clusters; "auto" takes the number from 2 to `mostK` with the largest mean silhouette */
   k: number | 'auto';
   /** most clusters that k: "auto" tries (default 20) */
@@ -23,15 +36,6 @@ export interface KmeansOptions {
    * The path "fused" has no such step
    */
   exchange?: boolean;
-  /**
-   * "parameters" (default): rows as they are. "delta_w": each pair of LoRA factors counts as its product B A, which is
-   * never formed; it does not depend on how the product is factored
-   */
-  space?: KmeansSpace;
-  /** divide each tensor by the standard deviation of its values, so that values of all tensors weigh alike */
-  standardize?: boolean;
-  /** "cosine" compares directions only: rows are scaled to length one (default "euclidean") */
-  metric?: KmeansMetric;
   /** "auto" (default) takes a GPU where this build and machine have one and the work is worth sending */
   device?: 'auto' | 'cpu' | 'cuda';
   /**

@@ -3,7 +3,7 @@ import { FltacError } from '../errors.js';
 import type { AdapterBank } from './index.js';
 import { callNative } from './native.js';
 import type { MachineRates, NativeChunk } from './native.js';
-import type { KmeansChunk, KmeansOptions, KmeansResult, KmeansShape } from './types.js';
+import type { KmeansChunk, KmeansOptions, KmeansResult, KmeansShape, SpaceOptions } from './types.js';
 
 /**
  * Exact K-means: k-means++ starts and Lloyd iterations with scikit-learn's meaning of its options, then (with few rows)
@@ -41,6 +41,23 @@ export async function kmeansBatch(
   const size = rows * settings.columns;
   const problems = Array.from({ length: batch }, (_, b) => [{ values: data.subarray(b * size, (b + 1) * size) }]);
   return callNative((addon, hooks) => addon.kmeans(problems, { ...settings, ...hooks }), { signal });
+}
+
+/**
+ * Squared distances between rows in the space of a clustering, [n, n] row-major: symmetric, zero on the diagonal, never
+ * negative; from the Gram matrix, in float64 (native/kmeans/gram.h tells its accuracy).
+ *
+ * @param data as for `kmeans`
+ * @throws FltacError USAGE for bad options, SHAPE, NON_FINITE, IO or FORMAT as `kmeans`, UNSUPPORTED for more than 16384
+ *   rows, ABORTED through the signal
+ */
+export async function squaredDistances(
+  data: Float32Array | AdapterBank | readonly KmeansChunk<AdapterBank>[],
+  options: SpaceOptions & KmeansShape & { signal?: AbortSignal | undefined } = {},
+): Promise<Float64Array> {
+  const { signal, rows, ...settings } = options;
+  const chunks = chunksOf(data, rows, settings.columns);
+  return callNative((addon, hooks) => addon.squaredDistances(chunks, { ...settings, ...hooks }), { signal });
 }
 
 /** Measures what this machine can do at best; takes about a second and half a gigabyte. */

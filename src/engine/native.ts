@@ -111,6 +111,7 @@ export interface NativeModule {
   generate(bank: Handle<'bank'>, jobs: readonly GenerateJob[], options: object): Promise<GenerateResult[]>;
   preprocessImages(images: Omit<PackedImages, 'labels'>, hooks: Hooks): Promise<Float32Array>;
   kmeans(problems: readonly (readonly NativeChunk[])[], options: object): Promise<KmeansResult[]>;
+  squaredDistances(rows: readonly NativeChunk[], options: object): Promise<Float64Array>;
   machineRates(): Promise<MachineRates>;
   readArchive(path: string): Promise<ArchiveValue>;
   writeArchive(path: string, value: ArchiveValue): Promise<void>;

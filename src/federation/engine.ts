@@ -19,6 +19,7 @@ import type {
   KmeansResult,
   LoadOptions as BackboneOptions,
   ProductMeans,
+  SpaceOptions,
   TrainJob,
   TrainOptions,
   TrainResult,
@@ -64,7 +65,14 @@ export interface Engine {
   generate(bank: Bank, jobs: readonly GenerateJob[], options: GenerateOptions): Promise<readonly GenerateResult[]>;
   /** K-means over whole rows of a bank. */
   kmeans(bank: Bank, options: KmeansOptions & { rows: Int32Array }): Promise<KmeansResult>;
+  /** Squared distances between rows of a bank in a space of K-means, [n, n]. */
+  distances(bank: Bank, options: DistanceOptions): Promise<Float64Array>;
   dispose(): void;
+}
+
+export interface DistanceOptions extends SpaceOptions {
+  rows: Int32Array;
+  signal?: AbortSignal | undefined;
 }
 
 /** How to load a backbone. */

@@ -11,6 +11,7 @@ import {
   readArchive,
   readSafetensors,
   setThreads,
+  squaredDistances,
   train,
   writeArchive,
   writeSafetensors,
@@ -45,6 +46,7 @@ async function loadEngine(folder: string, { threads, ...options }: LoadOptions):
     evaluate: (bank, jobs, settings) => evaluate(own(bank), jobs, settings),
     generate: (bank, jobs, settings) => generate(own(bank), jobs, settings),
     kmeans: (bank, settings) => kmeans(own(bank), settings),
+    distances: (bank, settings) => squaredDistances(own(bank), settings),
     dispose: () => backbone.dispose(),
   };
 }

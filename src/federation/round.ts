@@ -11,6 +11,7 @@ import { assertCommonStart, assertNotAborted } from './checks.js';
 import { Line, type ClientTraffic, type UploadFormatName } from './communication.js';
 import type { Bank, Engine } from './engine.js';
 import { evaluateHoldings, type EvaluationCache, type Holding, type TaskScore } from './evaluation.js';
+import { measureGeometry, type Geometry } from './geometry.js';
 import {
   CohortExecutor,
   type Executor,
@@ -61,6 +62,8 @@ export interface FederationSettings extends StepSettings, ParticipationSettings 
   readonly kmeansNInit: number;
   readonly kmeansMaxIter: number;
   readonly kmeansTol: number;
+  /** most submissions of a round whose distances are measured; absent or 0 measures none */
+  readonly recordDistances?: number;
 }
 
 export interface FederationOptions {
@@ -123,6 +126,8 @@ export interface RoundOutcome {
   readonly local: readonly LocalReport[];
   readonly clients: RoundClients;
   readonly assignment: RoundAssignment;
+  /** where the submissions lay before they were averaged; absent where it is not measured */
+  readonly geometry?: Geometry;
   /** absent in rounds without evaluation */
   readonly scores?: readonly TaskScore[];
   /** of the factors' averages; null where nothing was averaged */
@@ -302,6 +307,7 @@ export class Federation {
     if (aggregated) this.#line.send(this.#bank, received);
     const assignment = aggregated ? await this.#group(round, received, signal) : SKIPPED;
     assertNotAborted(signal);
+    const geometry = await this.#measure(received, signal);
     const products = aggregated ? await this.#aggregate(round, received, assignment) : undefined;
     const recorded = this.#record(received, assignment);
     const scores = this.#evaluatesAt(round) ? await this.evaluate(signal) : undefined;
@@ -312,6 +318,7 @@ export class Federation {
       assignment: recorded,
       products: products ?? null,
       traffic: this.method.grouping === 'none' ? [] : this.#line.traffic(submissions, aggregated),
+      ...(geometry === undefined ? {} : { geometry }),
       ...(scores === undefined ? {} : { scores }),
       optimizerSteps: steps,
       seconds: (performance.now() - started) / 1000,
@@ -499,9 +506,7 @@ export class Federation {
         nInit: settings.kmeansNInit,
         maxIter: settings.kmeansMaxIter,
         tol: settings.kmeansTol,
-        space: settings.kmeansSpace,
-        metric: settings.kmeansMetric,
-        standardize: settings.kmeansStandardize,
+        ...this.#space(),
       },
       seed: kmeansSeed(settings.seed, round),
       signal,
@@ -518,6 +523,28 @@ export class Federation {
       `the adapters of a round were of ${present} of ${this.plan.tasks.length} tasks only: K-means makes K = ${k} clusters all the ` +
         'same, so adapters of one task may be parted',
     );
+  }
+
+  /** The space that K-means clusters in, as configured. */
+  #space() {
+    const { kmeansSpace, kmeansMetric, kmeansStandardize } = this.#options.settings;
+    return { space: kmeansSpace, metric: kmeansMetric, standardize: kmeansStandardize };
+  }
+
+  async #measure(submissions: readonly Submission[], signal?: AbortSignal): Promise<Geometry | undefined> {
+    const { engine, settings } = this.#options;
+    const byRow = new Map(submissions.map((submission) => [submission.row, submission]));
+    const inOrder = this.plan.adapters.flatMap((adapter) => byRow.get(adapter.row) ?? []);
+    const { recordDistances: limit = 0, seed } = settings;
+    return measureGeometry({
+      engine,
+      bank: this.#bank,
+      submissions: inOrder,
+      limit,
+      seed,
+      space: this.#space(),
+      signal,
+    });
   }
 
   /** Clusters that K-means is asked for. */

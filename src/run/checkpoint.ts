@@ -53,7 +53,7 @@ const record = z.object({
   machine: z.record(z.string(), json),
   /** whether it is the last round of the run as it was configured */
   complete: z.boolean(),
-  journals: z.object({ metrics: journalMark, assignments: journalMark }),
+  journals: z.object({ metrics: journalMark, assignments: journalMark, geometry: journalMark }),
   /** metrics of the common initial adapter, which are taken in the first round; null before */
   untuned: z.array(taskScore).nullable(),
   /** what the final table tells of the last complete round; null before the first */

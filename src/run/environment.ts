@@ -37,6 +37,7 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     dtype_reason: info.dtypeReason,
     cohort: run.cohort.size,
     cohort_reason: run.cohort.reason,
+    adapter_values: run.engine.layout(run.spec).size,
     model: { id: run.model.id, revision: run.model.revision, family: info.family, parameters: info.parameters },
     data: run.scenario.provenance,
   };

@@ -10,7 +10,7 @@ import { assertWritable, makeFolders, removeEmptyFolders } from './files.js';
 
 /** What fltac writes into a run's folder; `overwrite` deletes these names and no others. */
 const OWN_NAMES = [
-  /^(metrics|cluster_assignments)\.jsonl$/,
+  /^(metrics|cluster_assignments|geometry)\.jsonl$/,
   /^adapters_round_\d+\.pt$/,
   /^config\.yaml$/,
   /^(partition|environment)\.json$/,
@@ -34,6 +34,7 @@ const LOCK_STALE_MS = 600_000;
 export const RUN_FILES = {
   metrics: 'metrics.jsonl',
   assignments: 'cluster_assignments.jsonl',
+  geometry: 'geometry.jsonl',
   config: 'config.yaml',
   partition: 'partition.json',
   environment: 'environment.json',

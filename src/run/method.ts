@@ -28,7 +28,7 @@ import { formatSeconds, plural } from './log.js';
 import type { OpenRun, RunContext } from './open.js';
 import type { MethodOutcome } from './outcome.js';
 import { readCosts } from './read-run.js';
-import { assignmentRecord, evalRecords, roundRecords } from './records.js';
+import { assignmentRecord, evalRecords, geometryRecord, roundRecords } from './records.js';
 import { assertSameOrigin, fixedConfig, machineOf, originOf, tellOfDifferences } from './resume.js';
 import { score } from './table.js';
 
@@ -122,6 +122,7 @@ class RunningMethod {
   readonly #federation: Federation;
   readonly #metrics: Journal;
   readonly #assignments: Journal;
+  readonly #geometry: Journal;
   readonly #work: LocalWork;
   /** metrics of the initial adapter that another method of the run has found */
   readonly #untuned: readonly TaskScore[] | undefined;
@@ -141,6 +142,7 @@ class RunningMethod {
     this.#untuned = untuned;
     this.#metrics = new Journal(path.join(place.folder, RUN_FILES.metrics));
     this.#assignments = new Journal(path.join(place.folder, RUN_FILES.assignments));
+    this.#geometry = new Journal(path.join(place.folder, RUN_FILES.geometry));
     this.#work = new LocalWork(run.face, place.folder, context.log);
   }
 
@@ -162,6 +164,7 @@ class RunningMethod {
     this.#federation.restore(await readCheckpointState(face, folder, from, this.#federation.layout));
     await cutJournal(this.#metrics.path, from.journals.metrics);
     await cutJournal(this.#assignments.path, from.journals.assignments);
+    await cutJournal(this.#geometry.path, from.journals.geometry);
     await this.#removeLaterRounds(from.round);
     await removeLeftovers(folder);
     const environment = path.join(folder, RUN_FILES.environment);
@@ -203,6 +206,7 @@ class RunningMethod {
     if (round % this.#run.config.saveEvery === 0 || round === this.#federation.rounds) {
       await this.#saveAdapters(round, assignment);
     }
+    if (outcome.geometry !== undefined) await this.#geometry.append([geometryRecord(round, outcome.geometry)]);
     await this.#assignments.append([assignmentRecord(round, assignment)]);
     await this.#metrics.append(roundRecords(outcome));
     const { clusteringAccuracy, ari } = assignment;
@@ -232,6 +236,7 @@ class RunningMethod {
       journals: {
         metrics: await markJournal(this.#metrics.path),
         assignments: await markJournal(this.#assignments.path),
+        geometry: await markJournal(this.#geometry.path),
       },
     };
     await writeCheckpoint(this.#run.face, this.#place.folder, facts, this.#federation.state());

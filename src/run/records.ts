@@ -4,6 +4,7 @@
  */
 import type { TaskScore } from '../federation/evaluation.js';
 import type { LocalReport } from '../federation/executor.js';
+import type { Geometry } from '../federation/geometry.js';
 import type { RoundAssignment, RoundClients, RoundOutcome } from '../federation/round.js';
 import type { JsonRecord } from './journal.js';
 
@@ -86,6 +87,16 @@ export function assignmentRecord(round: number, assignment: RoundAssignment): Js
     margin: rounded(assignment.margin),
     silhouette: rounded(assignment.silhouette),
   };
+}
+
+/**
+ * Where a round's submissions lay: squared distances in the space of K-means, as base64 of little-endian float32, because
+ * they are many.
+ */
+export function geometryRecord(round: number, { submissions, squared }: Geometry): JsonRecord {
+  const bytes = Buffer.alloc(squared.length * Float32Array.BYTES_PER_ELEMENT);
+  squared.forEach((value, i) => bytes.writeFloatLE(value, i * Float32Array.BYTES_PER_ELEMENT));
+  return { round, submissions, squared_distances: bytes.toString('base64') };
 }
 
 /** To six decimals: they lie between -1 and 1. */

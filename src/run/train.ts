@@ -1,7 +1,7 @@
 /** `fltac train`: one method over all rounds into a run's folder, then the baseline, where one is asked for. */
 import path from 'node:path';
 import type { RunConfig } from '../config/schema.js';
-import { FltacError } from '../errors.js';
+import { FltacError, messageOf } from '../errors.js';
 import type { EvaluationCache, TaskScore } from '../federation/evaluation.js';
 import type { CheckpointRecord } from './checkpoint.js';
 import { prepareRunFolder, withRunFolder } from './folder.js';
@@ -48,6 +48,7 @@ async function trainInto(place: Place, config: RunConfig, context: RunContext): 
     const cache: EvaluationCache = new Map();
     const main = await runMethod(run, place, context, cache);
     const baseline = await runBaseline(run, place, context, cache, main);
+    await drawReport(config, place.folder, context);
     return {
       ...main.outcome,
       scenario: config.scenario,
@@ -64,6 +65,17 @@ async function trainInto(place: Place, config: RunConfig, context: RunContext): 
     };
   } finally {
     run?.engine.dispose();
+  }
+}
+
+/** The run is done whatever becomes of its picture. */
+async function drawReport(config: RunConfig, folder: string, { log }: RunContext): Promise<void> {
+  if (!config.report) return;
+  try {
+    const { writeReport } = await import('../report/report.js');
+    await writeReport([folder]);
+  } catch (error) {
+    log.warn(`report.html could not be made (fltac report ${folder} tries again): ${messageOf(error)}`);
   }
 }
 

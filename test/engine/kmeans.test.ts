@@ -9,6 +9,7 @@ import {
   kmeans,
   kmeansBatch,
   machineRates,
+  squaredDistances,
   writeSafetensors,
 } from '../../src/engine/index.js';
 import type { AdapterLayout, AdapterSpec, KmeansResult } from '../../src/engine/index.js';
@@ -412,6 +413,34 @@ describe('rows', () => {
     expect(result.k).toBe(5);
     expect(adjustedRandIndex(result.labels, truth.map(String))).toBe(1);
     expect(result.tried.map(({ k }) => k)).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+});
+
+describe('squared distances', () => {
+  it('are those of the rows, in the space that is asked for', async () => {
+    const { data, rows, columns } = blobs(5, 30, 700, 3, 2);
+    const row = (i: number) => [...data.subarray(i * columns, (i + 1) * columns)];
+    const found = await squaredDistances(data, { rows, columns });
+    const cosine = await squaredDistances(data, { rows, columns, metric: 'cosine' });
+    const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < rows; j++) {
+        const [a, b] = [row(i), row(j)];
+        const difference = a.map((x, c) => x - b[c]!);
+        expect(found[i * rows + j]).toBeCloseTo(dot(difference, difference), 7);
+        expect(cosine[i * rows + j]).toBeCloseTo(2 - (2 * dot(a, b)) / Math.sqrt(dot(a, a) * dot(b, b)), 10);
+      }
+      expect(found[i * rows + i]).toBe(0);
+    }
+  });
+
+  it.each([
+    [new Float32Array(0), { rows: 0, columns: 3 }, 'SHAPE'],
+    [new Float32Array(16385), { rows: 16385, columns: 1 }, 'UNSUPPORTED'],
+    [Float32Array.of(1, NaN), { rows: 2, columns: 1 }, 'NON_FINITE'],
+    [new Float32Array(4), { rows: 2, columns: 2, space: 'delta_w' }, 'USAGE'],
+  ] as const)('are refused for rows that have none (%#)', async (data, options, code) => {
+    await expect(squaredDistances(data, options)).rejects.toMatchObject({ code });
   });
 });
 

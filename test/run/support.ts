@@ -12,7 +12,14 @@ import { FAKE_WORDS, fakeLanguageTask, fakeTasks, type FakeTask } from '../suppo
 export const TASK_ROWS = { sst2: 400, mrpc: 300, rte: 200 };
 
 export function fakeConfig(outputDir: string, changes: Partial<RunConfig> = {}): RunConfig {
-  const base = { scenario: 'glue', tasks: Object.keys(TASK_ROWS), nClients: 5, rounds: 3, localSteps: 4 } as const;
+  const base = {
+    scenario: 'glue',
+    tasks: Object.keys(TASK_ROWS),
+    nClients: 5,
+    rounds: 3,
+    localSteps: 4,
+    report: false,
+  } as const;
   return makeConfig({ ...base, lr: 0.02, batchSize: 8, evalEvery: 2, outputDir, ...changes }, {});
 }
 
@@ -47,7 +54,14 @@ export function fakeRun(changes: Partial<FakeRun['context']> = {}): FakeRun {
 export const LANGUAGE_ROWS = { closed_qa: 90, open_qa: 120, summarization: 60 };
 
 export function languageConfig(outputDir: string, changes: Partial<RunConfig> = {}): RunConfig {
-  const base = { scenario: 'dolly', tasks: Object.keys(LANGUAGE_ROWS), nClients: 4, rounds: 2, localSteps: 4 } as const;
+  const base = {
+    scenario: 'dolly',
+    tasks: Object.keys(LANGUAGE_ROWS),
+    nClients: 4,
+    rounds: 2,
+    localSteps: 4,
+    report: false,
+  } as const;
   return makeConfig({ ...base, lr: 0.02, maxEvalBatches: 2, outputDir, ...changes }, {});
 }
 

@@ -32,6 +32,7 @@ describe('a run', () => {
       'config.yaml',
       'environment.json',
       'final',
+      'geometry.jsonl',
       'metrics.jsonl',
       'partition.json',
     ]);

@@ -267,6 +267,11 @@ export class FakeEngine implements Engine {
     return Promise.resolve(kmeansResult({ k: options.k, labels, centroids: flat, inertia, iterations: 20 }));
   }
 
+  distances(bank: Bank, { rows }: { rows: Int32Array }): Promise<Float64Array> {
+    const points = Array.from(rows, (row) => bank.get(row));
+    return Promise.resolve(Float64Array.from(points.flatMap((a) => points.map((b) => squared(a, b)))));
+  }
+
   dispose(): void {
     this.disposed = true;
   }

@@ -1,5 +1,5 @@
 /** Config keys: evaluation. */
-import { integer } from '../kinds.js';
+import { boolean, integer } from '../kinds.js';
 import { FREE_FLAG, FREE_KEY, rowsOf } from '../row.js';
 
 const key = rowsOf('evaluation');
@@ -22,5 +22,19 @@ export const EVALUATION_KEYS = {
     kind: integer({ min: 1 }),
     default: 64,
     meaning: 'sequences of one evaluation batch',
+  }),
+  report: key({
+    ...FREE_KEY,
+    kind: boolean(),
+    default: true,
+    meaning: 'whether a run ends with report.html in its folder (fltac report makes it at any time)',
+  }),
+  record_distances: key({
+    ...FREE_KEY,
+    kind: integer({ min: 0, max: 4096 }),
+    default: 200,
+    meaning:
+      "most adapters of a round whose distances from one another are recorded for the report's pictures; 0 records none",
+    alsoCalled: ['geometry', 'save_distances'],
   }),
 };
