@@ -42,6 +42,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("setRow", entry<set_row>);
   add("copyRow", entry<copy_row>);
   add("average", entry<average>);
+  add("mergeModel", entry<merge_model>);
   add("train", entry<train>);
   add("gradient", entry<gradient>);
   add("evaluate", entry<evaluate>);

@@ -10,6 +10,7 @@
 #include "bindings/handles.h"
 #include "bindings/values.h"
 #include "kmeans/average.h"
+#include "lora/merge.h"
 
 namespace fltac::bindings {
 namespace {
@@ -101,6 +102,21 @@ Napi::Value average(const Napi::CallbackInfo& info) {
         for (const auto& [label, cluster] : *clusters) {
           weighted_average(cluster.rows, bank->layout().size, cluster.weights, into->row(label));
         }
+        return true;
+      },
+      [](Napi::Env env, bool&) -> Napi::Value { return env.Undefined(); });
+}
+
+// (folder, bank, row, path, hooks): the backbone of that folder with the row folded in, as a safetensors file
+Napi::Value merge_model(const Napi::CallbackInfo& info) {
+  const std::string folder = as_string(info[0], "folder");
+  const BankLease bank(info[1], "bank");
+  const int64_t row = row_of(info[2]);
+  const std::string path = as_string(info[3], "path");
+  return run_async<bool>(
+      info.Env(), Hooks(info.Env(), info[4]),
+      [folder, bank, row, path](const Control& control) {
+        merge_adapter(folder, *bank, row, path, control);
         return true;
       },
       [](Napi::Env env, bool&) -> Napi::Value { return env.Undefined(); });

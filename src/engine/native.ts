@@ -94,6 +94,7 @@ export interface NativeModule {
     weights: Float64Array,
     into: Handle<'bank'>,
   ): Promise<void>;
+  mergeModel(folder: string, bank: Handle<'bank'>, row: number, path: string, hooks: Hooks): Promise<void>;
   train(bank: Handle<'bank'>, jobs: readonly TrainJob[], options: object): Promise<Float64Array[]>;
   gradient(
     bank: Handle<'bank'>,

@@ -61,6 +61,14 @@ export interface Engine {
   generate(bank: Bank, jobs: readonly GenerateJob[], options: GenerateOptions): Promise<readonly GenerateResult[]>;
   /** K-means over whole rows of a bank. */
   kmeans(bank: Bank, options: KmeansOptions & { rows: Int32Array }): Promise<KmeansResult>;
+  /** Writes the backbone of `folder` with the adapter in `row` folded in, as a safetensors file. */
+  merge(
+    folder: string,
+    bank: Bank,
+    row: number,
+    path: string,
+    options: Pick<BackboneOptions, 'onProgress' | 'signal'>,
+  ): Promise<void>;
   dispose(): void;
 }
 

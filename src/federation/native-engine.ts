@@ -8,6 +8,7 @@ import {
   evaluate,
   generate,
   kmeans,
+  mergeModel,
   readArchive,
   readSafetensors,
   setThreads,
@@ -45,6 +46,7 @@ async function loadEngine(folder: string, { threads, ...options }: LoadOptions):
     evaluate: (bank, jobs, settings) => evaluate(own(bank), jobs, settings),
     generate: (bank, jobs, settings) => generate(own(bank), jobs, settings),
     kmeans: (bank, settings) => kmeans(own(bank), settings),
+    merge: (from, bank, row, file, settings) => mergeModel(from, own(bank), row, file, settings),
     dispose: () => backbone.dispose(),
   };
 }
