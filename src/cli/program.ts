@@ -3,12 +3,15 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { tellAllFaults } from './all-faults.js';
 import { addBench } from './commands/bench.js';
+import { addCompletion } from './commands/completion.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
+import { addExport } from './commands/export.js';
 import { addGenerate } from './commands/generate.js';
 import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
+import { addTensorboard } from './commands/tensorboard.js';
 import { addTrain } from './commands/train.js';
 import type { Io } from './io.js';
 import { addPlanned } from './planned.js';
@@ -53,7 +56,19 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     .showSuggestionAfterError()
     .addHelpText('after', EXAMPLES);
   const context = { io, setExitCode };
-  const commands = [addTrain, addEvaluate, addGenerate, addJudge, addPartition, addParams, addDoctor, addBench];
+  const commands = [
+    addTrain,
+    addEvaluate,
+    addGenerate,
+    addJudge,
+    addExport,
+    addTensorboard,
+    addPartition,
+    addParams,
+    addDoctor,
+    addBench,
+    addCompletion,
+  ];
   for (const add of commands) add(program, context);
   tellAllFaults(program);
   addPlanned(program);

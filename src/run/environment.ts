@@ -38,6 +38,7 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     cohort: run.cohort.size,
     cohort_reason: run.cohort.reason,
     model: { id: run.model.id, revision: run.model.revision, family: info.family, parameters: info.parameters },
+    head: { output: info.output, labels: run.spec.numLabels, trained: run.spec.trainHead },
     data: run.scenario.provenance,
   };
 }

@@ -1,4 +1,4 @@
-/** Whole files or none: text is written beside its place, flushed, and renamed. */
+/** Whole files or none: content is written beside its place, flushed, and renamed. */
 import { mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { FltacError, messageOf } from '../errors.js';
@@ -12,12 +12,17 @@ function placeBeside(path: string): string {
 }
 
 /** @throws FltacError IO naming the path */
-export async function writeTextFile(path: string, text: string): Promise<void> {
+export function writeTextFile(path: string, text: string): Promise<void> {
+  return writeBytesFile(path, Buffer.from(text, 'utf8'));
+}
+
+/** @throws FltacError IO naming the path */
+export async function writeBytesFile(path: string, bytes: Uint8Array): Promise<void> {
   const beside = placeBeside(path);
   try {
     const file = await open(beside, 'w');
     try {
-      await file.writeFile(text, 'utf8');
+      await file.writeFile(bytes);
       await file.sync();
     } finally {
       await file.close();
