@@ -43,6 +43,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("copyRow", entry<copy_row>);
   add("average", entry<average>);
   add("meanProducts", entry<mean_products>);
+  add("mergeModel", entry<merge_model>);
   add("train", entry<train>);
   add("gradient", entry<gradient>);
   add("evaluate", entry<evaluate>);

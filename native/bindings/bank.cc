@@ -11,6 +11,7 @@
 #include "bindings/values.h"
 #include "kmeans/average.h"
 #include "lora/factor_mean.h"
+#include "lora/merge.h"
 
 namespace fltac::bindings {
 namespace {
@@ -134,6 +135,21 @@ Napi::Value mean_products(const Napi::CallbackInfo& info) {
         return norms;
       },
       [](Napi::Env env, std::vector<double>& norms) -> Napi::Value { return doubles_to_js(env, norms); });
+}
+
+// (folder, bank, row, path, hooks): the backbone of that folder with the row folded in, as a safetensors file
+Napi::Value merge_model(const Napi::CallbackInfo& info) {
+  const std::string folder = as_string(info[0], "folder");
+  const BankLease bank(info[1], "bank");
+  const int64_t row = row_of(info[2]);
+  const std::string path = as_string(info[3], "path");
+  return run_async<bool>(
+      info.Env(), Hooks(info.Env(), info[4]),
+      [folder, bank, row, path](const Control& control) {
+        merge_adapter(folder, *bank, row, path, control);
+        return true;
+      },
+      [](Napi::Env env, bool&) -> Napi::Value { return env.Undefined(); });
 }
 
 }  // namespace fltac::bindings

@@ -33,6 +33,7 @@ Napi::Value set_row(const Napi::CallbackInfo& info);
 Napi::Value copy_row(const Napi::CallbackInfo& info);
 Napi::Value average(const Napi::CallbackInfo& info);
 Napi::Value mean_products(const Napi::CallbackInfo& info);
+Napi::Value merge_model(const Napi::CallbackInfo& info);
 
 // kmeans.cc
 Napi::Value kmeans(const Napi::CallbackInfo& info);

@@ -4,12 +4,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/atomic_file.h"
 #include "core/mapped_file.h"
 
 namespace fltac {
@@ -61,6 +63,21 @@ class SafetensorsModel {
   TensorEntries entries_;
   StringMap metadata_;
 };
+
+// A tensor to be written: what the header says of it, and its bytes when their turn comes.
+struct TensorPart {
+  std::string name;
+  std::string dtype;  // as in the file: "F32", "BF16", ...
+  std::vector<int64_t> shape;
+  uint64_t bytes = 0;
+  std::function<void(AtomicFile&)> write;  // writes exactly `bytes`
+};
+
+// Writes one file part by part, those of wider types first and then in byte order of their names, as the
+// reference implementation does, so that every value is aligned. The file appears whole or not at all.
+// Errors: Usage (a name twice, reserved or not UTF-8), Internal (a part of another length), Io, what `write`
+// throws.
+void write_safetensors(const std::string& path, std::vector<TensorPart> parts, const StringMap& metadata);
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 

@@ -33,6 +33,13 @@ export function nameList(text: string): string[] {
   throw new InvalidArgumentError('Expected names with commas between them.');
 }
 
+/** `0,2` as a list of whole numbers from 0 up. */
+export function integerList(text: string): number[] {
+  const numbers = text.split(',').map((part) => (/^\s*\d+\s*$/.test(part) ? Number(part) : NaN));
+  if (numbers.every((value) => Number.isSafeInteger(value))) return numbers;
+  throw new InvalidArgumentError('Expected integers from 0 up with commas between them.');
+}
+
 /** --format text|json */
 export function formatOption(): Option {
   return new Option('--format <format>', 'how results are printed').choices(['text', 'json']).default('text');

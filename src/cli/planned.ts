@@ -4,7 +4,6 @@ import { FltacError } from '../errors.js';
 
 /** Commands by name, each with what there is in its place. */
 export const PLANNED_COMMANDS = {
-  export: "train leaves each task's adapter as a PEFT directory in the run's folder, under final/",
   verify: 'fltac evaluate computes the metric of a saved round anew',
 } as const;
 

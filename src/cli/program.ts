@@ -4,14 +4,17 @@ import { Command } from 'commander';
 import { tellAllFaults } from './all-faults.js';
 import { addBench } from './commands/bench.js';
 import { addCompare } from './commands/compare.js';
+import { addCompletion } from './commands/completion.js';
 import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
+import { addExport } from './commands/export.js';
 import { addGenerate } from './commands/generate.js';
 import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
 import { addReport } from './commands/report.js';
 import { addStudy } from './commands/study.js';
+import { addTensorboard } from './commands/tensorboard.js';
 import { addTrain } from './commands/train.js';
 import type { Io } from './io.js';
 import { addPlanned } from './planned.js';
@@ -65,11 +68,14 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addEvaluate,
     addGenerate,
     addJudge,
+    addExport,
+    addTensorboard,
     addPartition,
     addParams,
     addDoctor,
     addBench,
     addStudy,
+    addCompletion,
   ];
   for (const add of commands) add(program, context);
   tellAllFaults(program);

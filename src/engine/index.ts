@@ -261,6 +261,24 @@ export async function preprocessImages(
   return callNative((addon, hooks) => addon.preprocessImages(images, hooks), options);
 }
 
+/**
+ * Writes the backbone of `folder` with the adapter in a bank's row folded into its weights: W + (alpha / rank) B A summed in
+ * float32 and kept in the files' type, as PEFT's merge_and_unload; the row's head, trained or frozen, in float32. The file
+ * is what transformers loads as the family's model with a head. `onProgress` counts tensors.
+ *
+ * @param folder the one that the bank's backbone was loaded from
+ * @throws IO, FORMAT, MISSING_WEIGHT or SHAPE naming file and tensor, USAGE for a row that is not there, ABORTED
+ */
+export async function mergeModel(
+  folder: string,
+  bank: AdapterBank,
+  row: number,
+  path: string,
+  options: Pick<LoadOptions, 'onProgress' | 'signal'> = {},
+): Promise<void> {
+  await callNative((addon, hooks) => addon.mergeModel(folder, bank.handle, row, path, hooks), options);
+}
+
 /** Reads a model's config.json text through the architecture table; needs no weights. `name` names it in errors. */
 export function describeArchitecture(config: string, name = 'config.json'): ArchitectureInfo {
   return native().describeArchitecture(config, name);

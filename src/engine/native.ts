@@ -101,6 +101,7 @@ export interface NativeModule {
     weights: Float64Array,
     into: Handle<'bank'> | undefined,
   ): Promise<Float64Array>;
+  mergeModel(folder: string, bank: Handle<'bank'>, row: number, path: string, hooks: Hooks): Promise<void>;
   train(bank: Handle<'bank'>, jobs: readonly TrainJob[], options: object): Promise<Float64Array[]>;
   gradient(
     bank: Handle<'bank'>,

@@ -67,6 +67,14 @@ export interface Engine {
   kmeans(bank: Bank, options: KmeansOptions & { rows: Int32Array }): Promise<KmeansResult>;
   /** Squared distances between rows of a bank in a space of K-means, [n, n]. */
   distances(bank: Bank, options: DistanceOptions): Promise<Float64Array>;
+  /** Writes the backbone of `folder` with the adapter in `row` folded in, as a safetensors file. */
+  merge(
+    folder: string,
+    bank: Bank,
+    row: number,
+    path: string,
+    options: Pick<BackboneOptions, 'onProgress' | 'signal'>,
+  ): Promise<void>;
   dispose(): void;
 }
 

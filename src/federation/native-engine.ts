@@ -8,6 +8,7 @@ import {
   evaluate,
   generate,
   kmeans,
+  mergeModel,
   readArchive,
   readSafetensors,
   setThreads,
@@ -47,6 +48,7 @@ async function loadEngine(folder: string, { threads, ...options }: LoadOptions):
     generate: (bank, jobs, settings) => generate(own(bank), jobs, settings),
     kmeans: (bank, settings) => kmeans(own(bank), settings),
     distances: (bank, settings) => squaredDistances(own(bank), settings),
+    merge: (from, bank, row, file, settings) => mergeModel(from, own(bank), row, file, settings),
     dispose: () => backbone.dispose(),
   };
 }

@@ -74,13 +74,19 @@ export async function writeRoundAdapters(face: EngineFace, folder: string, adapt
 }
 
 /**
- * Reads a round file whose adapters have the given layout.
+ * Reads a round file.
  *
+ * @param expected the layout that its adapters must have; without one, that of the file's first adapter
  * @throws FltacError IO, FORMAT for another structure, SHAPE for adapters of another layout
  */
-export async function readRoundAdapters(face: EngineFace, file: string, layout: AdapterLayout): Promise<RoundAdapters> {
+export async function readRoundAdapters(
+  face: Pick<EngineFace, 'readArchive'>,
+  file: string,
+  expected?: AdapterLayout,
+): Promise<RoundAdapters> {
   const value = await face.readArchive(file);
   const dict = asDict(value, file, 'the top level');
+  const layout = expected ?? layoutOf(asDict(dict.get('cluster_states'), file, 'cluster_states'), file);
   const states = new Map<number, Float32Array>();
   for (const [label, state] of asDict(dict.get('cluster_states'), file, 'cluster_states')) {
     if (typeof label !== 'number') throw badRoundFile(file, `cluster_states has the key ${label}, not an int`);
@@ -100,6 +106,25 @@ export async function readRoundAdapters(face: EngineFace, file: string, layout: 
   const missing = [...labels, ...(held.held ?? [])].find((label) => !states.has(label));
   if (missing !== undefined) throw badRoundFile(file, `label ${missing} has no cluster state`);
   return { round: asInt(dict.get('round'), file, 'round'), layout, states, labels, trueTasks, ...held };
+}
+
+/** The layout of the first of several states: its tensors in byte order of their names, as every layout has them. */
+function layoutOf(states: ArchiveDict, file: string): AdapterLayout {
+  const [first] = states.values();
+  const state = asDict(first, file, 'the first cluster');
+  let size = 0;
+  const tensors = [...state].map(([name, tensor]) => {
+    if (typeof name !== 'string' || !isTensor(tensor)) throw badRoundFile(file, `${name} is not a named tensor`);
+    return { name, shape: tensor.shape };
+  });
+  const placed = tensors
+    .sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
+    .map(({ name, shape }) => {
+      const offset = size;
+      size += shape.reduce((product, side) => product * side, 1);
+      return { name, shape, offset };
+    });
+  return { tensors: placed, size };
 }
 
 function flattenState(state: ArchiveDict, layout: AdapterLayout, file: string, label: number): Float32Array {

@@ -39,6 +39,7 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     cohort_reason: run.cohort.reason,
     adapter_values: run.engine.layout(run.spec).size,
     model: { id: run.model.id, revision: run.model.revision, family: info.family, parameters: info.parameters },
+    head: { output: info.output, labels: run.spec.numLabels, trained: run.spec.trainHead },
     data: run.scenario.provenance,
   };
 }

@@ -16,6 +16,7 @@ const OWN_NAMES = [
   /^(partition|environment)\.json$/,
   /^report\.html$/,
   /^final$/,
+  /^(exported|tensorboard)$/,
   /^checkpoint$/,
   /^baseline_[a-z]+$/,
   /^answers_round_\d+(\.scores)?\.jsonl(\.settings\.json|\.lock)?$/,

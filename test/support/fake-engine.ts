@@ -172,6 +172,10 @@ export class FakeEngine implements Engine {
     return FAKE_LAYOUT;
   }
 
+  merge(): Promise<void> {
+    return Promise.reject(new FltacError('UNSUPPORTED', 'the fake engine has no weights to merge'));
+  }
+
   createBank(_spec: AdapterSpec, rows: number): FakeBank {
     const bank = new FakeBank(rows);
     this.banks.push(bank);

@@ -129,7 +129,8 @@ export class HubHttp {
   }
 }
 
-function makeDispatcher({ proxy, timeouts }: HubSettings): EnvHttpProxyAgent {
+/** Connections through the proxies and within the timeouts that the settings name. Destroy it at the end. */
+export function makeDispatcher({ proxy, timeouts }: HubSettings): EnvHttpProxyAgent {
   return new EnvHttpProxyAgent({
     ...proxy,
     connect: { timeout: timeouts.connectMs },

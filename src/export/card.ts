@@ -1,0 +1,96 @@
+/** The README.md of an exported adapter or model: what it is, how it was made, and what it scored. */
+import path from 'node:path';
+import { scenarioRow } from '../config/scenarios.js';
+import { METRIC_RECORD, isKnownPhase, readJournal } from '../report/journals.js';
+import { RUN_FILES } from '../run/folder.js';
+import type { ChosenAdapter, RoundOfRun } from './adapters.js';
+
+/** By task: the metric after the round and of the untuned backbone, and the floor that the majority label gives. */
+export type TaskScores = ReadonlyMap<string, { tuned?: number; untuned?: number; floor?: number }>;
+
+/** What metrics.jsonl says of a round; after a round without evaluation, of the last one before it. */
+export async function readScores(folder: string, round: number): Promise<TaskScores> {
+  const file = path.join(folder, RUN_FILES.metrics);
+  const records = await readJournal(file, METRIC_RECORD, { optional: true, keep: isKnownPhase });
+  const scores = new Map<string, { tuned?: number; untuned?: number; floor?: number }>();
+  for (const record of records) {
+    if (record.phase !== 'eval' || record.round > round) continue;
+    const floor = record.majority_floor ?? undefined;
+    const entry = { ...scores.get(record.task), ...(floor === undefined ? {} : { floor }) };
+    scores.set(record.task, { ...entry, [record.round === 0 ? 'untuned' : 'tuned']: record.metric });
+  }
+  return scores;
+}
+
+type Kind = 'peft' | 'merged';
+
+const WHAT: Readonly<Record<Kind, string>> = {
+  peft: 'A LoRA adapter',
+  merged: 'A backbone with a LoRA adapter folded into its weights',
+};
+
+/** Markdown with the front matter that the Hugging Face Hub reads. */
+export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskScores, kind: Kind): string {
+  const { config, base } = run;
+  const hub = base.revision === 'local' ? [] : [`base_model: ${base.id}`];
+  return [
+    '---',
+    ...hub,
+    `library_name: ${kind === 'peft' ? 'peft' : 'transformers'}`,
+    'tags: [fltac, lora, federated-learning]',
+    '---',
+    '',
+    `# ${adapter.name}`,
+    '',
+    `${WHAT[kind]}, fine-tuned by federated rounds with [FL-TAC](https://arxiv.org/abs/2404.15384) (fltac).`,
+    '',
+    `- Backbone: ${base.id}${base.revision === 'local' ? '' : ` at ${base.revision}`}`,
+    `- Data: scenario ${config.scenario}; trained on ${adapter.tasks.join(', ')}`,
+    `- Method: ${config.method}, round ${run.round} of ${config.rounds}, ${config.nClients} clients, ` +
+      `Dirichlet alpha ${config.dirichletAlpha}, seed ${config.seed}`,
+    `- Local fine-tuning: ${config.localSteps} AdamW steps of ${config.batchSize}, learning rate ${config.lr}`,
+    `- LoRA: rank ${run.spec.rank}, alpha ${run.spec.loraAlpha}, dropout ${run.spec.loraDropout}, ` +
+      `on ${run.spec.targetModules.join(', ')}`,
+    `- It is the mean of cluster ${adapter.cluster}` +
+      (adapter.share === 1 ? '' : `, which ${(100 * adapter.share).toFixed(0)} % of the task's samples are behind`),
+    '',
+    ...scoreTable(adapter, scores),
+    ...usage(run, kind),
+    '',
+  ].join('\n');
+}
+
+function scoreTable({ tasks }: ChosenAdapter, scores: TaskScores): string[] {
+  const shown = (value: number | undefined) => (value === undefined ? '-' : value.toFixed(3));
+  const rows = tasks.flatMap((task) => {
+    const entry = scores.get(task);
+    if (entry === undefined) return [];
+    return [`| ${task} | ${shown(entry.tuned)} | ${shown(entry.floor)} | ${shown(entry.untuned)} |`];
+  });
+  if (rows.length === 0) return [];
+  return [
+    'Of all clients that hold the task, weighted by their samples:',
+    '',
+    '| task | metric | majority floor | untuned backbone |',
+    '| --- | --- | --- | --- |',
+    ...rows,
+    '',
+  ];
+}
+
+function usage({ base, config, output, spec }: RoundOfRun, kind: Kind): string[] {
+  const classes = scenarioRow(config).input === 'images' ? 'Image' : 'Sequence';
+  const model = output === 'classes' ? `AutoModelFor${classes}Classification` : 'AutoModelForCausalLM';
+  const labels = output === 'classes' ? `, num_labels=${spec.numLabels}` : '';
+  const lines =
+    kind === 'peft'
+      ? [
+          'from peft import PeftModel',
+          `from transformers import ${model}`,
+          '',
+          `backbone = ${model}.from_pretrained("${base.id}"${labels})`,
+          'model = PeftModel.from_pretrained(backbone, "<this folder>")',
+        ]
+      : [`from transformers import ${model}`, '', `model = ${model}.from_pretrained("<this folder>")`];
+  return ['```python', ...lines, '```'];
+}
