@@ -1,11 +1,9 @@
 /** One side of the K-means benchmark: a process of its own that holds the data and answers one request after another. */
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { packageRoot } from '../engine/load.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { KmeansBenchShape, KmeansSideName } from './kmeans-report.js';
+import { LineProcess } from './line-process.js';
 
 /** What a side is started with. */
 export interface SideSettings {
@@ -52,26 +50,10 @@ function threadCounts(threads: number): NodeJS.ProcessEnv {
 }
 
 export class KmeansSide {
-  private readonly lines: AsyncIterator<string>;
-  private readonly ended: Promise<string>;
-  private errors = '';
-
   private constructor(
     readonly name: KmeansSideName,
-    private readonly child: ChildProcess,
-    signal: AbortSignal,
-  ) {
-    this.lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.errors = (this.errors + text).slice(-4000)));
-    child.stdin!.on('error', () => undefined); // a process that ended is noticed where its answer is awaited
-    this.ended = new Promise((resolve) => {
-      child.once('error', (error) => resolve(messageOf(error)));
-      child.once('close', (code, by) => resolve(`it ended ${by === null ? `with exit code ${code}` : `by ${by}`}`));
-    });
-    const stop = () => child.kill();
-    if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-  }
+    private readonly child: LineProcess,
+  ) {}
 
   /**
    * Starts a side's process.
@@ -80,50 +62,45 @@ export class KmeansSide {
   static start(settings: SideSettings, python: string, env: NodeJS.ProcessEnv, signal: AbortSignal): KmeansSide {
     const { side, threads } = settings;
     const ours = side === 'fltac';
-    const [command, script] = ours
-      ? [process.execPath, 'dist/bench/kmeans-worker.js']
-      : [python, 'bench/peers/kmeans_peer.py'];
-    const child = spawn(command, [join(packageRoot, script), JSON.stringify(settings)], {
-      stdio: ['pipe', 'pipe', 'pipe'],
+    const script = ours ? 'dist/bench/kmeans-worker.js' : 'bench/peers/kmeans_peer.py';
+    const child = new LineProcess({
+      title: `the benchmark's side ${side}`,
+      command: ours ? process.execPath : python,
+      args: [join(packageRoot, script), JSON.stringify(settings)],
       env: { ...(ours ? env : withoutOurs(env)), ...threadCounts(threads) },
+      signal,
     });
-    return new KmeansSide(side, child, signal);
+    return new KmeansSide(side, child);
   }
 
-  /** What the side says of itself. A process that cannot start is absent, too. */
+  /** What the side says of itself; a process that cannot start is absent, too. @throws FltacError ABORTED */
   async greeting(): Promise<SideGreeting> {
-    const greeting = await this.next<SideGreeting>();
-    return 'failed' in greeting ? { absent: greeting.failed } : greeting;
+    try {
+      return (await this.child.read()) as SideGreeting;
+    } catch (error) {
+      if (error instanceof FltacError && error.code === 'ABORTED') throw error;
+      return { absent: messageOf(error) };
+    }
   }
 
-  /** @throws FltacError INTERNAL for a side that fails */
+  /** @throws FltacError INTERNAL or IO for a side that fails, ABORTED */
   async load(file: string, shape: KmeansBenchShape): Promise<{ baseBytes: number }> {
     return this.ask<{ baseBytes: number }>({ op: 'load', file, shape });
   }
 
-  /** @throws FltacError INTERNAL for a side that fails */
+  /** @throws FltacError INTERNAL or IO for a side that fails, ABORTED */
   async run(request: Omit<Extract<SideRequest, { op: 'run' }>, 'op'>): Promise<SideRun> {
     return this.ask<SideRun>({ op: 'run', ...request });
   }
 
-  /** Ends the process. */
+  /** Lets the process end. */
   async stop(): Promise<void> {
-    this.child.kill();
-    await this.ended;
+    await this.child.close();
   }
 
   private async ask<T extends object>(request: SideRequest): Promise<T> {
-    this.child.stdin!.write(`${JSON.stringify(request)}\n`);
-    const reply = await this.next<T>();
+    const reply = (await this.child.ask(JSON.stringify(request))) as T | { failed: string };
     if ('failed' in reply) throw new FltacError('INTERNAL', `the benchmark's side ${this.name}: ${reply.failed}`);
     return reply;
-  }
-
-  private async next<T extends object>(): Promise<T | { failed: string }> {
-    const next = await this.lines.next();
-    if (next.done !== true) return JSON.parse(next.value) as T | { failed: string };
-    const how = await this.ended;
-    const last = this.errors.trim().split('\n').at(-1) ?? '';
-    return { failed: last === '' ? how : `${how}: ${last}` };
   }
 }

@@ -122,10 +122,6 @@ class Bench {
     const { threads, device, tol, python } = this.options;
     const side = KmeansSide.start({ side: name, threads, device, tol }, python, this.context.env, this.context.signal);
     const greeting = await side.greeting();
-    if (this.context.signal.aborted) {
-      await side.stop();
-      throw stopped();
-    }
     if ('absent' in greeting) {
       if (name === 'fltac') throw new FltacError('INTERNAL', `the benchmark cannot start: ${greeting.absent}`);
       if (!this.sides.has(name)) this.context.log.warn(`${name} is absent: ${greeting.absent}`);
@@ -143,8 +139,8 @@ class Bench {
     const { repeat, seed } = this.options;
     const bases: number[] = [];
     for (const side of sides) {
-      bases.push((await this.unlessStopped(side.load(data, shape))).baseBytes);
-      await this.unlessStopped(side.run({ nInit: 1, seed, labels: null }));
+      bases.push((await side.load(data, shape)).baseBytes);
+      await side.run({ nInit: 1, seed, labels: null });
     }
     const progress = this.context.log.progress(shapeText(shape), repeat * sides.length);
     const rounds: SideRun[][] = [];
@@ -156,7 +152,7 @@ class Bench {
           const side = sides[at]!;
           progress.update(round * sides.length + turn, side.name);
           const labels = round + 1 === repeat ? join(folder, side.name) : null;
-          runs[at] = await this.unlessStopped(side.run({ nInit: shape.nInit, seed, labels }));
+          runs[at] = await side.run({ nInit: shape.nInit, seed, labels });
         }
         rounds.push(runs);
       }
@@ -164,16 +160,6 @@ class Bench {
       progress.done();
     }
     return { bases, rounds };
-  }
-
-  /** A side that was ended by the signal fails, which is not the news. */
-  private async unlessStopped<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work;
-    } catch (error) {
-      if (this.context.signal.aborted) throw stopped();
-      throw error;
-    }
   }
 
   private judge(race: {
@@ -216,10 +202,6 @@ class Bench {
       results,
     };
   }
-}
-
-function stopped(): FltacError {
-  return new FltacError('ABORTED', 'the benchmark was stopped; nothing was written');
 }
 
 function bytesOf({ batch, rows, columns }: KmeansBenchShape): number {
