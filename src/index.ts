@@ -14,6 +14,7 @@ export {
   generate,
   gradient,
   kmeans,
+  kmeansBatch,
   memoryHeld,
   preprocessImages,
   placementText,

@@ -185,13 +185,13 @@ Napi::Value doubles_or_null(Napi::Env env, const std::vector<double>& values) {
 }
 
 // A typed array over the values themselves, which are large: a copy would hold them twice.
-Napi::Value floats_in_place(Napi::Env env, std::vector<float> values) {
+Napi::Value floats_in_place(Napi::Env env, LargeVector<float> values) {
   if (values.empty()) return Napi::Float32Array::New(env, 0);
-  auto owned = std::make_unique<std::vector<float>>(std::move(values));
+  auto owned = std::make_unique<LargeVector<float>>(std::move(values));
   const size_t count = owned->size();
   const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
       env, owned->data(), count * sizeof(float),
-      [](Napi::Env, void*, std::vector<float>* finished) { delete finished; }, owned.get());
+      [](Napi::Env, void*, LargeVector<float>* finished) { delete finished; }, owned.get());
   static_cast<void>(owned.release());
   return Napi::Float32Array::New(env, count, buffer, 0);
 }

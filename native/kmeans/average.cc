@@ -63,30 +63,47 @@ double checked_total(std::span<const double> weights) {
        ": its weights are too large");
 }
 
+// The rows of each of k clusters, in order.
+std::vector<std::vector<size_t>> members_of(std::span<const int32_t> labels, int64_t k) {
+  std::vector<std::vector<size_t>> members(static_cast<size_t>(k));
+  for (size_t i = 0; i < labels.size(); ++i) members[static_cast<size_t>(labels[i])].push_back(i);
+  return members;
+}
+
+// One cluster's means over columns [first, first + width), rounded to `out`; returns the sum of squared
+// distances to them. Rows are read from where they lie once: they may be a large power of two apart, where
+// those read first leave the cache before the last is. `seen` holds one strip of each.
+double means_of_strip(const ColumnBlock& block, const std::vector<size_t>& members, int64_t first,
+                      int64_t width, std::vector<float>& seen, float* out) {
+  double mean[kStrip] = {};
+  seen.resize(members.size() * kStrip);
+  for (size_t m = 0; m < members.size(); ++m) {
+    float* row = seen.data() + m * kStrip;
+    std::copy_n(block.rows[members[m]] + first, width, row);
+    add_scaled(row, 1.0, width, mean);
+  }
+  scale_and_round(1.0 / static_cast<double>(members.size()), width, mean, out);
+  double inertia = 0;
+  for (size_t m = 0; m < members.size(); ++m)
+    inertia += squared_distance(seen.data() + m * kStrip, mean, width);
+  return inertia;
+}
+
 // The means over one block of columns, written to rows of centroids that are `ld` apart, and the sum of
 // squared distances to them by strip.
-std::vector<double> means_of_block(const ColumnBlock& block, int64_t width, std::span<const int32_t> labels,
-                                   int64_t k, float* centroids, int64_t ld) {
-  std::vector<double> count(static_cast<size_t>(k));
-  for (const int32_t label : labels) count[static_cast<size_t>(label)] += 1;
+std::vector<double> means_of_block(const ColumnBlock& block, int64_t width,
+                                   const std::vector<std::vector<size_t>>& members, float* centroids,
+                                   int64_t ld) {
   std::vector<double> inertia(static_cast<size_t>(strips_of(width)));
   at::parallel_for(0, strips_of(width), 1, [&](int64_t begin, int64_t end) {
-    std::vector<double> mean(static_cast<size_t>(k * kStrip));
+    std::vector<float> seen;
     for (int64_t s = begin; s < end; ++s) {
       const int64_t first = s * kStrip, here = std::min(kStrip, width - first);
-      std::fill(mean.begin(), mean.end(), 0.0);
-      for (size_t i = 0; i < block.rows.size(); ++i)
-        add_scaled(block.rows[i] + first, 1.0, here, mean.data() + labels[i] * kStrip);
-      for (int64_t c = 0; c < k; ++c) {
-        const double members = count[static_cast<size_t>(c)];
-        if (members > 0)
-          scale_and_round(1.0 / members, here, mean.data() + c * kStrip, centroids + c * ld + first);
+      for (size_t c = 0; c < members.size(); ++c) {
+        if (members[c].empty()) continue;
+        inertia[static_cast<size_t>(s)] += means_of_strip(block, members[c], first, here, seen,
+                                                          centroids + static_cast<int64_t>(c) * ld + first);
       }
-      double sum = 0;
-      for (size_t i = 0; i < block.rows.size(); ++i) {
-        sum += squared_distance(block.rows[i] + first, mean.data() + labels[i] * kStrip, here);
-      }
-      inertia[static_cast<size_t>(s)] = sum;
     }
   });
   return inertia;
@@ -118,11 +135,12 @@ void weighted_average(std::span<const float* const> rows, int64_t columns, std::
 }
 
 double cluster_means(const RowSet& rows, std::span<const int32_t> labels, int64_t k, float* centroids) {
+  const std::vector<std::vector<size_t>> members = members_of(labels, k);
   double inertia = 0;
   for (int64_t first = 0; first < rows.columns(); first += rows.block_columns()) {
     const int64_t width = std::min(rows.block_columns(), rows.columns() - first);
     const std::vector<double> strips =
-        means_of_block(rows.read(first, width), width, labels, k, centroids + first, rows.columns());
+        means_of_block(rows.read(first, width), width, members, centroids + first, rows.columns());
     // One by one, so that the sum is the same however many columns a block has.
     for (const double strip : strips) inertia += strip;
   }

@@ -13,39 +13,68 @@
 #include "core/error.h"
 #include "core/lanes.h"
 #include "kmeans/products.h"
+#include "kmeans/sums.h"
 
 namespace fltac {
 namespace {
 
-constexpr int64_t kStrip = 64;                   // columns gathered at once: their sums stay in level-1 cache
-constexpr int64_t kUnits = 32;                   // pieces of work, whatever the number of threads
-constexpr size_t kLaneBytes = size_t{64} << 20;  // for the lanes' sums
+constexpr int64_t kUnits = 32;                        // pieces of work, whatever the number of threads
+constexpr size_t kLaneBytes = size_t{64} << 20;       // for the lanes' sums
 constexpr int64_t kPackedBytes = int64_t{128} << 20;  // for the rows that threads hold centred
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
 
-// Writes columns [first, first + width) of rows [top, n) less their origin to out, rows kProductStride apart,
-// and zeros up to a multiple of 8 columns; false if a column holds NaN or infinity (float32 values cannot
-// overflow a double sum).
-FLTAC_CLONES bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int64_t width,
-                         bool centre, double* out) {
-  double mean[kStrip] = {};
-  for (int64_t i = 0; i < n; ++i) {
-    const float* x = rows[i] + first;
-    for (int64_t j = 0; j < width; ++j) mean[j] += static_cast<double>(x[j]);
+constexpr int64_t kTogether = 4;  // rows widened at once: their sums are read and written a quarter as often
+
+// y = x in double and sum += x, row after row, for kTogether rows; y are kProductStride apart.
+FLTAC_CLONES void widen_and_add(const float* const* rows, int64_t first, int64_t n, double* y, double* sum) {
+  const float *a = rows[0] + first, *b = rows[1] + first, *c = rows[2] + first, *d = rows[3] + first;
+  for (int64_t j = 0; j < n; ++j) {
+    const auto of_a = static_cast<double>(a[j]), of_b = static_cast<double>(b[j]);
+    const auto of_c = static_cast<double>(c[j]), of_d = static_cast<double>(d[j]);
+    y[j] = of_a;
+    y[j + kProductStride] = of_b;
+    y[j + 2 * kProductStride] = of_c;
+    y[j + 3 * kProductStride] = of_d;
+    sum[j] = (((sum[j] + of_a) + of_b) + of_c) + of_d;
   }
+}
+
+// mean = mean / n, or 0 where rows are not centred; false if a sum is not finite.
+FLTAC_CLONES bool finish_means(int64_t n, int64_t width, bool centre, double* mean) {
   double check = 0;
   for (int64_t j = 0; j < width; ++j) {
     check += mean[j] * 0.0;
     mean[j] = centre ? mean[j] / static_cast<double>(n) : 0.0;
   }
-  const int64_t padded = (width + 7) / 8 * 8;
-  for (int64_t i = top; i < n; ++i) {
-    const float* x = rows[i] + first;
-    double* y = out + i * kProductStride;
-    for (int64_t j = 0; j < width; ++j) y[j] = static_cast<double>(x[j]) - mean[j];
-    for (int64_t j = width; j < padded; ++j) y[j] = 0;
-  }
   return check == 0.0;
+}
+
+FLTAC_CLONES void subtract(const double* mean, int64_t width, double* y) {
+  for (int64_t j = 0; j < width; ++j) y[j] -= mean[j];
+}
+
+// Writes columns [first, first + width) of rows [top, n) less their origin to out, rows kProductStride apart,
+// and zeros up to a multiple of 8 columns; false if a column holds NaN or infinity (float32 values cannot
+// overflow a double sum). Each row is read once, and as far as a chunk goes.
+bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int64_t width, bool centre,
+            double* out) {
+  double mean[kProductColumns] = {};
+  for (int64_t i = 0; i < top; ++i) add_scaled(rows[i] + first, 1.0, width, mean);
+  int64_t i = top;
+  for (; i + kTogether <= n; i += kTogether)
+    widen_and_add(rows + i, first, width, out + i * kProductStride, mean);
+  for (; i < n; ++i) {
+    add_scaled(rows[i] + first, 1.0, width, mean);
+    std::copy_n(rows[i] + first, width, out + i * kProductStride);
+  }
+  const bool finite = finish_means(n, width, centre, mean);
+  const int64_t padded = (width + 7) / 8 * 8;
+  for (i = top; i < n; ++i) {
+    double* y = out + i * kProductStride;
+    if (centre) subtract(mean, width, y);
+    std::fill(y + width, y + padded, 0.0);
+  }
+  return finite;
 }
 
 // The pass over the columns. Chunks of kProductColumns columns are dealt to lanes, each of which adds up a
@@ -111,11 +140,9 @@ class GramPass {
     for (int64_t at = skipped * kProductColumns; at < width; at += lanes_ * kProductColumns) {
       stop_if_cancelled(cancelled_);
       const int64_t columns = std::min(kProductColumns, width - at);
-      for (int64_t strip = 0; strip < columns; strip += kStrip) {
-        const int64_t here = std::min(kStrip, columns - strip);
-        if (gather(block.rows.data(), n_, top, at + strip, here, centre_, packed.data() + strip)) continue;
+      if (!gather(block.rows.data(), n_, top, at, columns, centre_, packed.data())) {
         int64_t seen = bad;
-        while (at + strip < seen && !bad.compare_exchange_weak(seen, at + strip)) {
+        while (at < seen && !bad.compare_exchange_weak(seen, at)) {
         }
       }
       add_products(packed.data(), {top, bottom}, packed.data(), {top, n_}, (columns + 7) / 8 * 8, true, sums,

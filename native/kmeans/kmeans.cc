@@ -95,7 +95,7 @@ KmeansDevice choose_device(const RowSet& rows, const KmeansOptions& options, Kme
 // Centroids and exact inertia, in one more pass over the rows.
 void form_centroids(const RowSet& rows, const KmeansOptions& options, KmeansResult& result) {
   const int64_t k = result.k, columns = rows.columns();
-  result.centroids.resize(static_cast<size_t>(k * columns));
+  result.centroids.resize(static_cast<size_t>(k * columns));  // set below, or by repeat_centroids
   const double inertia = cluster_means(rows, result.labels, k, result.centroids.data());
   if (options.space.plain()) result.inertia = inertia;
 }

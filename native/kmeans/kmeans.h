@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "core/large_vector.h"
 #include "kmeans/quality.h"
 #include "kmeans/rows.h"
 #include "kmeans/space.h"
@@ -64,7 +65,7 @@ struct KmeansResult {
   std::vector<int64_t> counts;  // [k] rows of each cluster; 0 only where there are fewer distinct rows than k
   // [k, columns] row-major: means of the clusters' rows (of their parameters, in every space), summed in
   // double; empty unless asked for.
-  std::vector<float> centroids;
+  LargeVector<float> centroids;
   // Sum of squared distances of the rows to the means of their clusters, in the space of the clustering, in
   // double; from the rows themselves where centroids were formed in plain parameters, else from the Gram
   // matrix.

@@ -8,8 +8,12 @@ export interface Milliseconds {
 
 /** @param times at least one, in milliseconds */
 export function statistics(times: readonly number[]): Milliseconds {
-  const sorted = [...times].sort((a, b) => a - b);
+  return { least: Math.min(...times), median: median(times), most: Math.max(...times) };
+}
+
+/** @param values at least one */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
-  const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
-  return { least: sorted[0]!, median, most: sorted.at(-1)! };
+  return (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
 }

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { KmeansBenchReport } from '../../src/bench/kmeans-report.js';
 import { PLANNED_COMMANDS } from '../../src/cli/planned.js';
 import { withDashes } from '../../src/cli/run.js';
 import { run, runWith } from './support.js';
@@ -14,6 +15,8 @@ describe('wrong usage', () => {
   it.each([
     [['trian'], /unknown command 'trian'[^]*Did you mean train\?/],
     [['bench', 'kmean'], /unknown command 'kmean'[^]*Did you mean kmeans\?/],
+    [['bench', 'kmeans', '--shapes', '12x64'], /--shapes: "12x64" is neither a preset/],
+    [['bench', 'kmeans', '--peer', 'sklern'], /--peer sklern: expected "none" or some of sklearn, faiss/],
     [['doctor', '--formt', 'json'], /--formt: is not a flag of this command; did you mean --format\?/],
     [['doctor', '--format', 'xml'], /--format xml: allowed choices are text, json/],
     [['evaluate'], /missing required argument 'run'/],
@@ -232,15 +235,15 @@ describe('doctor', () => {
 
 describe('bench', () => {
   it('kmeans prints what it measured', async () => {
-    const argv = ['--rows', '12', '--columns', '64', '--k', '3', '--repeat', '2', '--format', 'json'];
+    const argv = ['--shapes', '12x64x3', '--peer', 'none', '--repeat', '2', '--format', 'json'];
     const { code, stdout } = await run('bench', 'kmeans', ...argv);
     expect(code).toBe(0);
-    const report = JSON.parse(stdout) as { inertia: number; milliseconds: { least: number; most: number } };
-    expect(report).toMatchObject({ rows: 12, columns: 64, k: 3, nInit: 10, repeat: 2 });
-    // 12 rows of 64 unit normals, less the 3 means: (12 - 3) * 64 squares of mean 1
-    expect(report.inertia).toBeGreaterThan(0.7 * 9 * 64);
-    expect(report.inertia).toBeLessThan(1.3 * 9 * 64);
-    expect(report.milliseconds.least).toBeLessThanOrEqual(report.milliseconds.most);
+    const report = JSON.parse(stdout) as KmeansBenchReport;
+    expect(report).toMatchObject({ schema: 'fltac.bench.kmeans/1', settings: { repeat: 2, seed: 42, tol: 1e-4 } });
+    expect(report.shapes[0]).toMatchObject({
+      shape: { rows: 12, columns: 64, k: 3, nInit: 10 },
+      dataBytes: 12 * 64 * 4,
+    });
   });
 });
 
