@@ -32,6 +32,9 @@ export { partitionTasks, type Partition, type PartitionOptions, type TaskSize } 
 export { adjustedRandIndex, clusteringAccuracy } from './federation/scoring.js';
 export { makeConfig, type RunConfig } from './config/index.js';
 export { trainRun, type TrainContext } from './run/train.js';
+export { compareRuns, type CompareContext } from './compare/compare.js';
+export { parseEntries, planRuns, type CompareEntry, type PlannedRun } from './compare/entries.js';
+export type { CompareRow, Comparison, Spread } from './compare/summary.js';
 export type { RunContext } from './run/open.js';
 export { evaluateRun, type EvaluateOutcome, type EvaluateRunOptions } from './run/evaluate.js';
 export { generateAnswers, type GenerateAnswersOptions, type GenerateOutcome } from './generate/generate.js';

@@ -10,7 +10,7 @@ export interface SharedParts extends RunParts {
 }
 
 /** Groups of keys that say nothing of the data or the model; any other key keeps two runs from sharing. */
-const OTHER_GROUPS: readonly Group[] = ['adapter', 'server', 'evaluation'];
+const OTHER_GROUPS: readonly Group[] = ['adapter', 'server', 'evaluation', 'participation'];
 const OTHER_KEYS: readonly (keyof RunConfig)[] = [
   'method',
   'baselineMethod',
