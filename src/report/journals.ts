@@ -51,6 +51,7 @@ export const ASSIGNMENT_RECORD = z.looseObject({
   true_tasks: names,
   clustering_accuracy: z.number().nullable(),
   ari: z.number().nullish(),
+  inertia: z.number().nullish(),
   clients: z.array(z.int().nonnegative()),
   samples: z.array(z.number()),
   margin: numbersOrNull,

@@ -45,7 +45,8 @@ class PushServer {
   }
 
   #answer({ url, body }: Received): { status: number; body: object } {
-    if (url === '/api/repos/create') return { status: this.createStatus, body: { url: `${this.url}/me/x`, error: 'no' } };
+    if (url === '/api/repos/create')
+      return { status: this.createStatus, body: { url: `${this.url}/me/x`, error: 'no' } };
     if (url.includes('/preupload/')) {
       const { files } = JSON.parse(body.toString()) as { files: { path: string }[] };
       const mode = (path: string) => (path.endsWith('.safetensors') ? 'lfs' : 'regular');
@@ -133,7 +134,10 @@ describe('pushing an export', () => {
     server.createStatus = 409;
     await push(['sst2']);
     server.createStatus = 403;
-    await expect(push(['sst2'])).rejects.toMatchObject({ code: 'NETWORK', message: /me\/x cannot .*403.*HF_TOKEN needs/ });
+    await expect(push(['sst2'])).rejects.toMatchObject({
+      code: 'NETWORK',
+      message: /me\/x cannot .*403.*HF_TOKEN needs/,
+    });
   });
 
   it('is refused before any work for a bad name, without a token, and offline', () => {
