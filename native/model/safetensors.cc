@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/parse_json.h"
 #include "model/safetensors_header.h"
 
 namespace fltac {
@@ -41,7 +42,7 @@ json parse_index(const fs::path& path) {
   }
   const auto* text = reinterpret_cast<const char*>(file.bytes().data());
   try {
-    return json::parse(text, text + file.size());
+    return parse_json({text, file.size()}, path.string());
   } catch (const json::exception& error) {
     const auto* parse_error = dynamic_cast<const json::parse_error*>(&error);
     fail(ErrorCode::Format, path.string(), ": offset ", parse_error == nullptr ? 0 : parse_error->byte,
@@ -61,7 +62,7 @@ StringMap read_index(const fs::path& path) {
     if (file.empty() || file == "." || file == ".." ||
         file.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
       fail(ErrorCode::Format, path.string(), ": offset 0: \"weight_map\" must map \"", name,
-           "\" to the name of a file in the same folder, found ", value);
+           "\" to the name of a file in the same folder, found ", shown(value));
     }
     files.emplace(name, file);
   }

@@ -122,6 +122,7 @@ void feed(const fuzz::Subject& subject, const Options& options) {
 
 // No shorter file is a whole one.
 void truncate(const char* name, const std::function<void(const std::string&)>& read, const std::string& whole) {
+  EXPECT(!whole.empty(), name, "cannot be read");
   const TemporaryFolder folder;
   const std::string path = folder / "cut";
   Outcomes outcomes;
