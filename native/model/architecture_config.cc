@@ -117,8 +117,8 @@ const Family& family_of(const Config& config) {
     if (*type == family.model_type) return family;
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }
-  fail(ErrorCode::Unsupported, config.where(), ": model family ", shown(*type), " is not supported; supported: ",
-       known);
+  fail(ErrorCode::Unsupported, config.where(), ": model family ", shown(*type),
+       " is not supported; supported: ", known);
 }
 
 void read_heads(const Config& config, Architecture& a) {
@@ -272,12 +272,7 @@ void read_options(const Config& config, Architecture& a) {
 }  // namespace
 
 Architecture parse_architecture(const std::string& json, const std::string& where) {
-  Json parsed;
-  try {
-    parsed = parse_json(json, where);
-  } catch (const Json::exception& e) {
-    fail(ErrorCode::Format, where, ": not valid JSON: ", e.what());
-  }
+  const Json parsed = parse_json(json, where);
   if (!parsed.is_object())
     fail(ErrorCode::Format, where, ": expected a JSON object, found ", parsed.type_name());
   const Config config(parsed, where);

@@ -1,6 +1,6 @@
-// Damaged files of every parser that reads what comes from elsewhere: all truncations, and inputs damaged where the format's
-// parts are (test/native/fuzz). Each gives a value or an fltac::Error, never anything else, within a time and memory that
-// do not depend on what the file claims.
+// Damaged files of every parser that reads what comes from elsewhere: all truncations, and inputs damaged
+// where the format's parts are (test/native/fuzz). Each gives a value or an fltac::Error, never anything
+// else, within a time and memory that do not depend on what the file claims.
 //   fuzz_test [--inputs N] [--seed S] [--only "PARSER"] [--input K]
 // A failure names the parser, seed and input; with --only, --seed and --input that one runs alone.
 #include <sys/resource.h>
@@ -35,25 +35,24 @@ struct Options {
   std::optional<uint64_t> input;
 };
 
-constexpr unsigned kLongestSeconds = 20;           // of one input; a few milliseconds are usual
+constexpr unsigned kLongestSeconds = 20;             // of one input; a few milliseconds are usual
 constexpr uint64_t kMostMemory = uint64_t{1} << 30;  // beyond what the program has at its start
 
 // What runs now, for the handlers of a crash or a hang.
 char running[200] = "nothing yet";
 
-void say_running() {
-  static_cast<void>(!::write(STDERR_FILENO, running, std::strlen(running)));
-}
+void say_running() { static_cast<void>(!::write(STDERR_FILENO, running, std::strlen(running))); }
 
 void on_signal(int number) {
-  const char* what = number == SIGALRM ? "\nfuzz_test: no end within the time for one input: " : "\nfuzz_test: crashed: ";
+  const char* what =
+      number == SIGALRM ? "\nfuzz_test: no end within the time for one input: " : "\nfuzz_test: crashed: ";
   static_cast<void>(!::write(STDERR_FILENO, what, std::strlen(what)));
   say_running();
   ::_exit(1);
 }
 
-// An allocation beyond the limit throws std::bad_alloc, which is not among the expected ends. AddressSanitizer reserves
-// terabytes of addresses and has a limit of its own (scripts/fuzz.mjs sets it).
+// An allocation beyond the limit throws std::bad_alloc, which is not among the expected ends.
+// AddressSanitizer reserves terabytes of addresses and has a limit of its own (scripts/fuzz.mjs sets it).
 void limit_memory() {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_set_death_callback(say_running);
@@ -112,8 +111,8 @@ void feed(const fuzz::Subject& subject, const Options& options) {
     attempt(subject.read, outcomes);
     if (counts().failed > failed) std::cerr << "again with: fuzz_test " << running;
   }
-  std::cout << subject.name << ": " << end - first << " inputs of seed " << options.seed << ": " << outcomes.read
-            << " read";
+  std::cout << subject.name << ": " << end - first << " inputs of seed " << options.seed << ": "
+            << outcomes.read << " read";
   for (const auto& [code, count] : outcomes.refused) std::cout << ", " << count << " " << code;
   std::cout << "; slowest " << outcomes.slowest * 1000 << " ms\n";
   EXPECT(options.input || (!outcomes.refused.empty() && outcomes.read > 0), subject.name,
@@ -121,7 +120,8 @@ void feed(const fuzz::Subject& subject, const Options& options) {
 }
 
 // No shorter file is a whole one.
-void truncate(const char* name, const std::function<void(const std::string&)>& read, const std::string& whole) {
+void truncate(const char* name, const std::function<void(const std::string&)>& read,
+              const std::string& whole) {
   EXPECT(!whole.empty(), name, "cannot be read");
   const TemporaryFolder folder;
   const std::string path = folder / "cut";
@@ -147,11 +147,12 @@ void truncations() {
   truncate("safetensors", open, written([](const std::string& path) {
              write_safetensors(path, {{"a", at::ones({2, 3})}, {"b", at::ones({})}}, {{"format", "pt"}});
            }));
-  truncate("safetensors of the reference", open, read_bytes(fixture("native/reference.safetensors")));
+  truncate("safetensors of the reference", open,
+           read_bytes(fuzz::sound_file("native/reference.safetensors")));
   truncate("archive", read, written([](const std::string& path) {
              write_pt(path, {ArchiveDict{{{"w", {at::ones({2, 3})}}, {"round", {int64_t{1}}}}}});
            }));
-  truncate("archive of torch.save", read, read_bytes(fixture("native/torch_save.pt")));
+  truncate("archive of torch.save", read, read_bytes(fuzz::sound_file("native/torch_save.pt")));
 }
 
 Options options_of(int count, char** arguments) {
@@ -160,11 +161,16 @@ Options options_of(int count, char** arguments) {
     const std::string name = arguments[i];
     if (i + 1 == count) fail(ErrorCode::Usage, name, " needs a value");
     const std::string value = arguments[i + 1];
-    if (name == "--inputs") options.inputs = std::stoull(value);
-    else if (name == "--seed") options.seed = std::stoull(value);
-    else if (name == "--only") options.only = value;
-    else if (name == "--input") options.input = std::stoull(value);
-    else fail(ErrorCode::Usage, "unknown argument ", name);
+    if (name == "--inputs")
+      options.inputs = std::stoull(value);
+    else if (name == "--seed")
+      options.seed = std::stoull(value);
+    else if (name == "--only")
+      options.only = value;
+    else if (name == "--input")
+      options.input = std::stoull(value);
+    else
+      fail(ErrorCode::Usage, "unknown argument ", name);
   }
   return options;
 }

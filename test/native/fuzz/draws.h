@@ -32,12 +32,14 @@ class Draws {
   std::mt19937_64 bits_;
 };
 
-// Numbers that arithmetic on lengths, offsets and counts goes wrong at, and the neighbours of the one that stands there.
+// Numbers that arithmetic on lengths, offsets and counts goes wrong at, and the neighbours of the one that
+// stands there.
 inline uint64_t telling_number(Draws& draws, uint64_t present) {
   static const std::vector<uint64_t> numbers = {
-      0,          1,          2,           7,          8,          63,        64,        127,       128,
-      255,        256,        0x7FFF,      0x8000,     0xFFFF,     0x10000,   100000000, 0x7FFFFFFF, 0x80000000,
-      0xFFFFFFFF, 1ULL << 32, 1ULL << 53,  1ULL << 61, 1ULL << 62, ~0ULL >> 1, 1ULL << 63, ~0ULL - 7, ~0ULL};
+      0,          1,          2,          7,          8,          63,         64,
+      127,        128,        255,        256,        0x7FFF,     0x8000,     0xFFFF,
+      0x10000,    100000000,  0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1ULL << 32, 1ULL << 53,
+      1ULL << 61, 1ULL << 62, ~0ULL >> 1, 1ULL << 63, ~0ULL - 7,  ~0ULL};
   switch (draws.below(4)) {
     case 0:
       return present + draws.below(17) - 8;

@@ -93,10 +93,35 @@ class JsonMutator {
       const uint64_t present = token.size() > 18 ? 0 : std::stoull(token);
       return std::to_string(telling_number(draws, present));
     }
-    static const std::vector<std::string> values = {
-        "null", "true", "false", "-1", "-0", "1.5", "1e3", "1e308", "1e999", "-1e-400", "18446744073709551616",
-        "00", "[]", "{}", "[0,0]", "[-1]", "\"\"", "\"\\u0000\"", "\"\\ud800\"", "\"../../x\"", "\"/etc/passwd\"",
-        "\"\xff\xfe\"", "NaN", "Infinity", "'a'", "\"a", "\\", "//", "\0"};
+    static const std::vector<std::string> values = {"null",
+                                                    "true",
+                                                    "false",
+                                                    "-1",
+                                                    "-0",
+                                                    "1.5",
+                                                    "1e3",
+                                                    "1e308",
+                                                    "1e999",
+                                                    "-1e-400",
+                                                    "18446744073709551616",
+                                                    "00",
+                                                    "[]",
+                                                    "{}",
+                                                    "[0,0]",
+                                                    "[-1]",
+                                                    "\"\"",
+                                                    "\"\\u0000\"",
+                                                    "\"\\ud800\"",
+                                                    "\"../../x\"",
+                                                    "\"/etc/passwd\"",
+                                                    "\"\xff\xfe\"",
+                                                    "NaN",
+                                                    "Infinity",
+                                                    "'a'",
+                                                    "\"a",
+                                                    "\\",
+                                                    "//",
+                                                    "\0"};
     if (draws.one_in(3)) return draws.of(values);
     if (draws.one_in(40)) return "\"" + std::string(100'000, 'x') + "\"";
     return "\"" + draws.of(words_) + "\"";

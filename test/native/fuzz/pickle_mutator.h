@@ -37,8 +37,9 @@ class PickleMutator {
   };
 
   static const Shape* shape_of(char code) {
-    const auto* found = std::find_if(kShapes.begin(), kShapes.end(),
-                                     [&](const Shape& shape) { return static_cast<char>(shape.code) == code; });
+    const auto* found = std::find_if(kShapes.begin(), kShapes.end(), [&](const Shape& shape) {
+      return static_cast<char>(shape.code) == code;
+    });
     return found == kShapes.end() ? nullptr : found;
   }
 
@@ -81,8 +82,10 @@ class PickleMutator {
         steps.insert(place, foreign_step(draws));
         return;
       case 4:
-        if (draws.one_in(2)) steps[at] = bomb(draws);
-        else steps.insert(place, bomb(draws));
+        if (draws.one_in(2))
+          steps[at] = bomb(draws);
+        else
+          steps.insert(place, bomb(draws));
         return;
       default:
         change_argument(draws, steps[at]);
@@ -90,19 +93,59 @@ class PickleMutator {
   }
 
   static std::string foreign_step(Draws& draws) {
-    static const std::vector<std::string> steps = {
-        "cos\nsystem\n", "cbuiltins\neval\n", "c__builtin__\nexec\n", "ctorch._utils\n_rebuild_tensor_v2\n",
-        "ctorch\nBoolStorage\n", "ctorch\nQInt8Storage\n", "ccollections\nOrderedDict\n", "R", "b", "o",
-        "ios\nsystem\n", "\x81", "\x95\x10\x00\x00\x00\x00\x00\x00\x00", "0", "2", "(", "1", "Vtext\n", "Q", "P1\n",
-        "\x8a\xff", "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "\x8a\x09\x00", "J\xff\xff\xff\xff", "J\xff\xff\xff\x7f",
-        "G\x7f\xf0\x00\x00\x00\x00\x00\x00", "X\xff\xff\xff\xff", "X\x02\x00\x00\x00\xc3\x28", ".", "N", "\x88", "]", "}",
-        ")", "t", "a", "e", "s", "u", "\x85", "\x86", "\x87", "\x80\x04", std::string("K\0", 2)};
+    static const std::vector<std::string> steps = {"cos\nsystem\n",
+                                                   "cbuiltins\neval\n",
+                                                   "c__builtin__\nexec\n",
+                                                   "ctorch._utils\n_rebuild_tensor_v2\n",
+                                                   "ctorch\nBoolStorage\n",
+                                                   "ctorch\nQInt8Storage\n",
+                                                   "ccollections\nOrderedDict\n",
+                                                   "R",
+                                                   "b",
+                                                   "o",
+                                                   "ios\nsystem\n",
+                                                   "\x81",
+                                                   "\x95\x10\x00\x00\x00\x00\x00\x00\x00",
+                                                   "0",
+                                                   "2",
+                                                   "(",
+                                                   "1",
+                                                   "Vtext\n",
+                                                   "Q",
+                                                   "P1\n",
+                                                   "\x8a\xff",
+                                                   "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f",
+                                                   "\x8a\x09\x00",
+                                                   "J\xff\xff\xff\xff",
+                                                   "J\xff\xff\xff\x7f",
+                                                   "G\x7f\xf0\x00\x00\x00\x00\x00\x00",
+                                                   "X\xff\xff\xff\xff",
+                                                   "X\x02\x00\x00\x00\xc3\x28",
+                                                   ".",
+                                                   "N",
+                                                   "\x88",
+                                                   "]",
+                                                   "}",
+                                                   ")",
+                                                   "t",
+                                                   "a",
+                                                   "e",
+                                                   "s",
+                                                   "u",
+                                                   "\x85",
+                                                   "\x86",
+                                                   "\x87",
+                                                   "\x80\x04",
+                                                   std::string("K\0", 2)};
     return draws.of(steps);
   }
 
-  // One value: a list that holds itself, or one of pairs of pairs that would be 2^n values were they written out.
+  // One value: a list that holds itself, or one of pairs of pairs that would be 2^n values were they written
+  // out.
   static std::string bomb(Draws& draws) {
-    if (draws.one_in(3)) return "]q\xf0h\xf0" "a";
+    if (draws.one_in(3))
+      return "]q\xf0h\xf0"
+             "a";
     std::string text = "](]q\xf1";
     for (size_t left = 1 + draws.below(64); left > 0; --left) text += "h\xf1h\xf1\x86q\xf1";
     return text + "e";

@@ -18,7 +18,6 @@
 namespace fltac::fuzz {
 namespace {
 
-using test::fixture;
 using test::read_bytes;
 using test::write_bytes;
 
@@ -36,9 +35,9 @@ std::string little_endian(uint64_t value) {
 }
 
 const JsonMutator& header_mutator() {
-  static const JsonMutator mutator(
-      {"F32", "F16", "BF16", "F64", "I64", "U8", "BOOL", "F8_E4M3", "F4", "dtype", "shape", "data_offsets",
-       "__metadata__", "a", "b.weight", "c", "format"});
+  static const JsonMutator mutator({"F32", "F16", "BF16", "F64", "I64", "U8", "BOOL", "F8_E4M3", "F4",
+                                    "dtype", "shape", "data_offsets", "__metadata__", "a", "b.weight", "c",
+                                    "format"});
   return mutator;
 }
 
@@ -47,7 +46,8 @@ Subject safetensors(const std::string& folder) {
   const std::string path = folder + "/header.safetensors";
   write_safetensors(path, {{"a", at::ones({2, 3})}, {"b.weight", at::zeros({4})}, {"c", at::ones({})}},
                     {{"format", "pt"}});
-  const std::vector<std::string> sound = {read_bytes(path), read_bytes(fixture("native/reference.safetensors"))};
+  const std::vector<std::string> sound = {read_bytes(path),
+                                          read_bytes(sound_file("native/reference.safetensors"))};
   const auto damage = [path, sound](Draws& draws) {
     const std::string& whole = draws.of(sound);
     uint64_t length = 0;
@@ -69,8 +69,8 @@ Subject safetensors_index(const std::string& folder) {
   write_safetensors(at + "/two.safetensors", {{"b", at::ones({3})}});
   const std::string sound =
       R"({"metadata":{"total_size":20},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})";
-  const JsonMutator mutator({"weight_map", "metadata", "total_size", "a", "b", "c", "one.safetensors", "two.safetensors",
-                             "../one.safetensors", "three.safetensors", ".", ".."});
+  const JsonMutator mutator({"weight_map", "metadata", "total_size", "a", "b", "c", "one.safetensors",
+                             "two.safetensors", "../one.safetensors", "three.safetensors", ".", ".."});
   const auto damage = [=](Draws& draws) {
     write_bytes(at + "/model.safetensors.index.json", mutator.mutate(draws, sound));
   };
@@ -80,13 +80,35 @@ Subject safetensors_index(const std::string& folder) {
 Subject config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   std::vector<std::string> sound;
-  for (const char* family : {"deit", "distilbert", "llama3", "llama_linear", "mistral", "qwen2", "roberta", "vit"}) {
-    sound.push_back(read_bytes(fixture(std::string("families/") + family + "/config.json")));
+  for (const char* family :
+       {"deit", "distilbert", "llama3", "llama_linear", "mistral", "qwen2", "roberta", "vit"}) {
+    sound.push_back(read_bytes(sound_file(std::string("families/") + family + "/config.json")));
   }
-  const JsonMutator mutator({"bert", "roberta", "vit", "llama", "mistral", "qwen2", "model_type", "hidden_size",
-                             "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
-                             "rope_scaling", "rope_parameters", "llama3", "linear", "layer_types", "full_attention",
-                             "image_size", "patch_size", "pad_token_id", "sliding_window", "gelu", "silu"});
+  const JsonMutator mutator({"bert",
+                             "roberta",
+                             "vit",
+                             "llama",
+                             "mistral",
+                             "qwen2",
+                             "model_type",
+                             "hidden_size",
+                             "num_hidden_layers",
+                             "num_attention_heads",
+                             "num_key_value_heads",
+                             "head_dim",
+                             "vocab_size",
+                             "rope_scaling",
+                             "rope_parameters",
+                             "llama3",
+                             "linear",
+                             "layer_types",
+                             "full_attention",
+                             "image_size",
+                             "patch_size",
+                             "pad_token_id",
+                             "sliding_window",
+                             "gelu",
+                             "silu"});
   const auto damage = [=](Draws& draws) { write_bytes(path, mutator.mutate(draws, draws.of(sound))); };
   return {"config.json", damage, [path] { (void)parse_architecture(read_bytes(path), path); }};
 }
@@ -142,11 +164,13 @@ Subject archive(const std::string& folder) {
                      {"labels", {ArchiveList{{int64_t{0}}, {int64_t{0}}}}},
                      {"true_tasks", {ArchiveList{{std::string("a")}, {std::string("b")}}}},
                  }}});
-  const std::vector<std::vector<ZipPart>> sound = {parts_of(path), parts_of(fixture("native/torch_save.pt"))};
+  const std::vector<std::vector<ZipPart>> sound = {parts_of(path),
+                                                   parts_of(sound_file("native/torch_save.pt"))};
   const auto damage = [path, sound](Draws& draws) {
     std::vector<ZipPart> parts = draws.of(sound);
     for (ZipPart& part : parts) {
-      if (part.name.ends_with("data.pkl") && !draws.one_in(4)) part.content = PickleMutator::mutate(draws, part.content);
+      if (part.name.ends_with("data.pkl") && !draws.one_in(4))
+        part.content = PickleMutator::mutate(draws, part.content);
     }
     if (draws.one_in(4)) damage_parts(draws, parts);
     const size_t wrong = draws.one_in(3) ? 1 + draws.below(3) : 0;

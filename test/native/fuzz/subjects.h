@@ -17,6 +17,9 @@ struct Subject {
   std::function<void()> read;
 };
 
+// A file of test/fixtures, wherever the program runs.
+inline std::string sound_file(const std::string& name) { return std::string(FLTAC_FIXTURES "/") + name; }
+
 // `folder` is where their files are written.
 std::vector<Subject> subjects(const std::string& folder);
 
