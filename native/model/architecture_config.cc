@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/parse_json.h"
 #include "model/architecture.h"
 
 namespace fltac {
@@ -48,7 +49,7 @@ class Config {
     if (!value) return otherwise;
     if (!value->is_number() || !(value->get<double>() >= 0.0) || !(value->get<double>() < below)) {
       fail(ErrorCode::Format, where_, ": \"", key, "\" must be a number from 0 to below ", below, ", found ",
-           value->dump());
+           shown(*value));
     }
     return value->get<double>();
   }
@@ -58,7 +59,7 @@ class Config {
     const Json* value = find(key);
     if (!value) fail(ErrorCode::Format, where_, ": \"", key, "\" is missing");
     if (!value->is_number() || !(value->get<double>() > 0.0) || !(value->get<double>() < 1e12)) {
-      fail(ErrorCode::Format, where_, ": \"", key, "\" must be a number above 0, found ", value->dump());
+      fail(ErrorCode::Format, where_, ": \"", key, "\" must be a number above 0, found ", shown(*value));
     }
     return value->get<double>();
   }
@@ -67,7 +68,7 @@ class Config {
     const Json* value = find(key);
     if (!value) return otherwise;
     if (!value->is_boolean()) {
-      fail(ErrorCode::Format, where_, ": \"", key, "\" must be true or false, found ", value->dump());
+      fail(ErrorCode::Format, where_, ": \"", key, "\" must be true or false, found ", shown(*value));
     }
     return value->get<bool>();
   }
@@ -87,7 +88,7 @@ class Config {
   void require(const char* key, const Json& usual) const {
     const Json* value = find(key);
     if (value && *value != usual) {
-      fail(ErrorCode::Unsupported, where_, ": \"", key, "\" is ", value->dump(), "; only ", usual.dump(),
+      fail(ErrorCode::Unsupported, where_, ": \"", key, "\" is ", shown(*value), "; only ", shown(usual),
            " is supported");
     }
   }
@@ -96,7 +97,7 @@ class Config {
   int64_t checked_size(const Json& value, const char* key, int64_t least, int64_t most) const {
     if (!value.is_number_integer() || value < least || value > most) {
       fail(ErrorCode::Format, where_, ": \"", key, "\" must be a whole number from ", least, " to ", most,
-           ", found ", value.dump());
+           ", found ", shown(value));
     }
     return value.get<int64_t>();
   }
@@ -116,8 +117,8 @@ const Family& family_of(const Config& config) {
     if (*type == family.model_type) return family;
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }
-  fail(ErrorCode::Unsupported, config.where(), ": model family \"", type->get<std::string>(),
-       "\" is not supported; supported: ", known);
+  fail(ErrorCode::Unsupported, config.where(), ": model family ", shown(*type),
+       " is not supported; supported: ", known);
 }
 
 void read_heads(const Config& config, Architecture& a) {
@@ -186,7 +187,7 @@ RotaryScaling scaling_of(const Config& rope, const char* key) {
   if (!type || name == "default") return RotaryScaling::None;
   if (name == "linear") return RotaryScaling::Linear;
   if (name == "llama3") return RotaryScaling::Llama3;
-  fail(ErrorCode::Unsupported, rope.where(), ": \"", key, "\" is ", type->dump(),
+  fail(ErrorCode::Unsupported, rope.where(), ": \"", key, "\" is ", shown(*type),
        "; supported: \"default\", \"linear\", \"llama3\"");
 }
 
@@ -198,7 +199,7 @@ void read_rotary(const Config& config, Architecture& a) {
   const char* key = given ? "rope_parameters" : "rope_scaling";
   if (!given) given = config.find("rope_scaling");
   if (given && !given->is_object()) {
-    fail(ErrorCode::Format, config.where(), ": \"", key, "\" must be an object, found ", given->dump());
+    fail(ErrorCode::Format, config.where(), ": \"", key, "\" must be an object, found ", shown(*given));
   }
   const Config rope(given ? *given : none, config.where() + ": \"" + key + "\"");
   const Config& theta = rope.find("rope_theta") ? rope : config;
@@ -240,8 +241,8 @@ void check_layer_types(const Config& config, const Architecture& a) {
     expected.push_back(a.window_of(layer) > 0 ? "sliding_attention" : "full_attention");
   }
   if (*types != expected) {
-    fail(ErrorCode::Unsupported, config.where(), ": \"layer_types\" is ", types->dump(),
-         "; only the layers that the other keys say are supported, ", expected.dump());
+    fail(ErrorCode::Unsupported, config.where(), ": \"layer_types\" is ", shown(*types),
+         "; only the layers that the other keys say are supported, ", shown(expected));
   }
 }
 
@@ -271,12 +272,7 @@ void read_options(const Config& config, Architecture& a) {
 }  // namespace
 
 Architecture parse_architecture(const std::string& json, const std::string& where) {
-  Json parsed;
-  try {
-    parsed = Json::parse(json);
-  } catch (const Json::exception& e) {
-    fail(ErrorCode::Format, where, ": not valid JSON: ", e.what());
-  }
+  const Json parsed = parse_json(json, where);
   if (!parsed.is_object())
     fail(ErrorCode::Format, where, ": expected a JSON object, found ", parsed.type_name());
   const Config config(parsed, where);

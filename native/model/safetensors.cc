@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/parse_json.h"
 #include "model/safetensors_header.h"
 
 namespace fltac {
@@ -40,14 +41,10 @@ json parse_index(const fs::path& path) {
          kMaxSafetensorsHeader, " are taken");
   }
   const auto* text = reinterpret_cast<const char*>(file.bytes().data());
-  try {
-    return json::parse(text, text + file.size());
-  } catch (const json::exception& error) {
-    const auto* parse_error = dynamic_cast<const json::parse_error*>(&error);
-    fail(ErrorCode::Format, path.string(), ": offset ", parse_error == nullptr ? 0 : parse_error->byte,
-         ": the index is not valid JSON: ", error.what());
-  }
+  return parse_json({text, file.size()}, path.string());
 }
+
+constexpr size_t kLongestFileName = 255;  // of any file system in use
 
 // tensor name -> file name. A file name with a folder in it could lead anywhere on the machine.
 StringMap read_index(const fs::path& path) {
@@ -58,10 +55,10 @@ StringMap read_index(const fs::path& path) {
   StringMap files;
   for (const auto& [name, value] : root.at("weight_map").items()) {
     const std::string file = value.is_string() ? value.get<std::string>() : std::string();
-    if (file.empty() || file == "." || file == ".." ||
+    if (file.empty() || file.size() > kLongestFileName || file == "." || file == ".." ||
         file.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
-      fail(ErrorCode::Format, path.string(), ": offset 0: \"weight_map\" must map \"", name,
-           "\" to the name of a file in the same folder, found ", value);
+      fail(ErrorCode::Format, path.string(), ": offset 0: \"weight_map\" must map ", shown(name),
+           " to the name of a file in the same folder, found ", shown(value));
     }
     files.emplace(name, file);
   }
@@ -73,7 +70,7 @@ void add_shard(const std::string& path, TensorEntries& entries, StringMap& metad
   for (auto& [name, entry] : header.entries) {
     const auto [found, added] = entries.emplace(name, std::move(entry));
     if (!added) {
-      fail(ErrorCode::Format, path, ": offset ", 8, ": tensor \"", name, "\" is in ",
+      fail(ErrorCode::Format, path, ": offset ", 8, ": tensor ", shown(name), " is in ",
            found->second.file->path(), " as well");
     }
   }
@@ -117,7 +114,7 @@ SafetensorsModel SafetensorsModel::open(const std::string& path) {
     const auto found = model.entries_.find(name);
     const std::string expected = (file.parent_path() / shard).string();
     if (found == model.entries_.end() || found->second.file->path() != expected) {
-      fail(ErrorCode::MissingWeight, model.path_, ": names tensor \"", name, "\" in ", shard,
+      fail(ErrorCode::MissingWeight, model.path_, ": names tensor ", shown(name), " in ", shard,
            ", but that file does not hold it");
     }
   }
@@ -146,8 +143,8 @@ void SafetensorsModel::load_into(const std::string& name, const at::Tensor& dest
   const bool same = type != nullptr && type->scalar == dtype;
   const bool converts = type != nullptr && type->scalar && floating(*type->scalar) && floating(dtype);
   if (!same && !converts) {
-    fail(ErrorCode::Unsupported, tensor.file->path(), ": tensor \"", name, "\" is stored as ", tensor.dtype,
-         " and cannot be loaded as ", c10::toString(dtype));
+    fail(ErrorCode::Unsupported, tensor.file->path(), ": tensor ", shown(name), " is stored as ",
+         tensor.dtype, " and cannot be loaded as ", c10::toString(dtype));
   }
   const at::Tensor values = destination.view({-1});
   const auto piece = static_cast<int64_t>(kPieceBytes / type->bytes);

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/parse_json.h"
 
 namespace fltac {
 namespace {
@@ -127,7 +128,7 @@ class HeaderReader {
     result.dtype = dtype.get<std::string>();
     const SafetensorsType* type = find_safetensors_type(result.dtype);
     if (type == nullptr) {
-      fail(ErrorCode::Unsupported, file_->path(), ": tensor \"", name, "\" has data type ", dtype,
+      fail(ErrorCode::Unsupported, file_->path(), ": tensor ", shown(name), " has data type ", shown(dtype),
            ", which this version does not know");
     }
     result.shape = dimensions(name, shape);

@@ -446,6 +446,17 @@ describe('misuse', () => {
     expect(() => describeArchitecture('{"model_type":"gpt2"}')).toThrow(/"gpt2" is not supported; supported: bert/);
     expect(() => describeArchitecture('{')).toThrow(/not valid JSON/);
   });
+
+  it('by a config.json that nests without end or holds a text without end in one short message', () => {
+    const deep = '['.repeat(100_000) + ']'.repeat(100_000);
+    expect(() => describeArchitecture(`{"model_type":"bert","hidden_size":${deep}}`)).toThrow(
+      /nested more than 64 deep/,
+    );
+    const long = 'é'.repeat(100_000);
+    for (const text of [`{"model_type":"${long}"}`, `{"model_type":"bert","hidden_size":"${long}"}`, `{"a":"${long}`]) {
+      expect(() => describeArchitecture(text)).toThrow(/^[^\ufffd]{10,1000}$/);
+    }
+  });
 });
 
 function withIds(good: TextJob, id: number): TextJob {

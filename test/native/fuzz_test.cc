@@ -1,13 +1,26 @@
-// Every truncation and thousands of changed bytes of a small safetensors file and of small archives: each
-// gives a value or an fltac::Error, never anything else.
-#include <ATen/ATen.h>
+// Damaged files of every parser that reads what comes from elsewhere: all truncations, and inputs damaged
+// where the format's parts are (test/native/fuzz). Each gives a value or an fltac::Error, never anything
+// else, within a time and memory that do not depend on what the file claims.
+//   fuzz_test [--inputs N] [--seed S] [--only "PARSER"] [--input K]
+// A failure names the parser, seed and input; with --only, --seed and --input that one runs alone.
+#include <sys/resource.h>
+#include <unistd.h>
 
-#include <optional>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <map>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#include <ATen/ATen.h>
 
 #include "archive/pt_reader.h"
 #include "archive/pt_writer.h"
 #include "check.h"
-#include "core/philox.h"
+#include "fuzz/subjects.h"
 #include "model/safetensors.h"
 
 namespace {
@@ -15,135 +28,167 @@ namespace {
 using namespace fltac;
 using namespace fltac::test;
 
-// How a damaged file may fail; any other exception fails the test, and a crash ends it.
-bool expected(ErrorCode code) {
-  return code == ErrorCode::Format || code == ErrorCode::Unsupported || code == ErrorCode::MissingWeight;
-}
-
-void read_safetensors(const std::string& path) {
-  const SafetensorsModel model = SafetensorsModel::open(path);
-  for (const auto& [name, entry] : model.entries()) {
-    if (entry.dtype == "F32" || entry.dtype == "BF16") (void)model.load(name, at::kFloat);
-  }
-}
-
-void touch(const ArchiveValue& value) {
-  if (const auto* tensor = std::get_if<at::Tensor>(&value.value)) (void)tensor->contiguous().to(at::kFloat);
-  if (const auto* list = std::get_if<ArchiveList>(&value.value)) {
-    for (const ArchiveValue& item : *list) touch(item);
-  }
-  if (const auto* dict = std::get_if<ArchiveDict>(&value.value)) {
-    for (const auto& item : dict->items) touch(item.second);
-  }
-}
-
-void read_archive(const std::string& path) { touch(read_pt(path)); }
-
-struct Outcomes {
-  int64_t read = 0, refused = 0;
+struct Options {
+  uint64_t inputs = 4000;
+  uint64_t seed = 2024;
+  std::string only;
+  std::optional<uint64_t> input;
 };
 
-void attempt(void (*read)(const std::string&), const std::string& path, const std::string& bytes,
-             Outcomes& outcomes) {
-  write_bytes(path, bytes);
-  const std::optional<Error> error = error_of([&] { read(path); });
-  EXPECT(!error || expected(error->code()), error->what());
-  ++(error ? outcomes.refused : outcomes.read);
+constexpr unsigned kLongestSeconds = 20;             // of one input; a few milliseconds are usual
+constexpr uint64_t kMostMemory = uint64_t{1} << 30;  // beyond what the program has at its start
+
+// What runs now, for the handlers of a crash or a hang.
+char running[200] = "nothing yet";
+
+void say_running() { static_cast<void>(!::write(STDERR_FILENO, running, std::strlen(running))); }
+
+void on_signal(int number) {
+  const char* what =
+      number == SIGALRM ? "\nfuzz_test: no end within the time for one input: " : "\nfuzz_test: crashed: ";
+  static_cast<void>(!::write(STDERR_FILENO, what, std::strlen(what)));
+  say_running();
+  ::_exit(1);
 }
 
-// `cut_reads`: no shorter file is a whole one.
-void damage(const char* name, void (*read)(const std::string&), const std::string& whole) {
-  const TemporaryFolder folder;
-  const std::string path = folder / "damaged";
-  Outcomes cut, changed;
-  for (size_t size = 0; size < whole.size(); ++size) attempt(read, path, whole.substr(0, size), cut);
-  EXPECT(cut.read == 0, name, cut.read, "truncated files were read");
-  constexpr int64_t kChanges = 6000, kDraws = 7;
-  std::vector<double> draws(kChanges * kDraws);
-  philox_doubles(2024, 0, kChanges * kDraws, draws.data());
-  for (size_t change = 0; change < kChanges; ++change) {
-    const double* draw = draws.data() + change * kDraws;
-    std::string bytes = whole;
-    const auto count = static_cast<size_t>(1 + 3 * draw[0]);  // one to three bytes
-    for (size_t i = 0; i < count; ++i) {
-      const auto at = static_cast<size_t>(draw[1 + 2 * i] * static_cast<double>(bytes.size()));
-      bytes[at] = static_cast<char>(256 * draw[2 + 2 * i]);
-    }
-    attempt(read, path, bytes, changed);
+// An allocation beyond the limit throws std::bad_alloc, which is not among the expected ends.
+// AddressSanitizer reserves terabytes of addresses and has a limit of its own (scripts/fuzz.mjs sets it).
+void limit_memory() {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_set_death_callback(say_running);
+#else
+  uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  if (pages == 0) return;
+  const rlim_t most = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) + kMostMemory;
+  const rlimit limit{most, most};
+  EXPECT(::setrlimit(RLIMIT_AS, &limit) == 0);
+  for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) std::signal(number, on_signal);
+#endif
+  std::signal(SIGALRM, on_signal);
+}
+
+// How a damaged file may fail; any other exception fails the test, and a crash ends it.
+bool expected(ErrorCode code) {
+  return code == ErrorCode::Format || code == ErrorCode::Unsupported || code == ErrorCode::MissingWeight ||
+         code == ErrorCode::Io;
+}
+
+// A message is a line for people, however long the names in a file are.
+constexpr size_t kLongestMessage = 4000;
+
+struct Outcomes {
+  uint64_t read = 0;
+  std::map<std::string, uint64_t> refused;
+  double slowest = 0;  // seconds
+};
+
+void attempt(const std::function<void()>& read, Outcomes& outcomes) {
+  const auto start = std::chrono::steady_clock::now();
+  ::alarm(kLongestSeconds);
+  const std::optional<Error> error = error_of(read);
+  ::alarm(0);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  outcomes.slowest = std::max(outcomes.slowest, took.count());
+  if (!error) {
+    ++outcomes.read;
+    return;
   }
-  EXPECT(changed.refused > 0, name, "no change was ever noticed");
-  std::cout << name << ": " << whole.size() << " truncations refused; of " << kChanges << " changes "
-            << changed.refused << " refused, " << changed.read << " without effect on the format\n";
+  EXPECT(expected(error->code()), running, error->what());
+  EXPECT(std::strlen(error->what()) <= kLongestMessage, running, "a message of", std::strlen(error->what()));
+  ++outcomes.refused[code_name(error->code())];
 }
 
-std::string small_safetensors() {
-  const TemporaryFolder folder;
-  write_safetensors(folder / "x",
-                    {{"a", at::ones({2, 3})}, {"b.weight", at::zeros({4})}, {"c", at::ones({})}},
-                    {{"format", "pt"}});
-  return read_bytes(folder / "x");
-}
-
-std::string small_archive() {
-  const TemporaryFolder folder;
-  const ArchiveDict state{{{"w", {at::ones({2, 3})}}, {"b", {at::zeros({2}, at::kHalf)}}}};
-  const ArchiveValue value{ArchiveDict{{
-      {"round", {int64_t{1}}},
-      {"cluster_states", {ArchiveDict{{{int64_t{0}, {state}}}}}},
-      {"labels", {ArchiveList{{int64_t{0}}, {int64_t{0}}}}},
-      {"true_tasks", {ArchiveList{{std::string("a")}, {std::string("b")}}}},
-  }}};
-  write_pt(folder / "x", value);
-  return read_bytes(folder / "x");
-}
-
-// The same changes to the pickle alone, in an archive whose CRC fits: they reach the pickle reader.
-uint32_t plain_crc(const std::string& bytes) {
-  uint32_t crc = 0xFFFFFFFFu;
-  for (const char byte : bytes) {
-    crc ^= static_cast<uint8_t>(byte);
-    for (int bit = 0; bit < 8; ++bit) crc = crc & 1 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
-  }
-  return ~crc;
-}
-
-void put_u32(std::string& bytes, size_t at, uint32_t value) {
-  for (size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<char>(value >> (8 * i));
-}
-
-void damage_pickle(const std::string& whole) {
-  const TemporaryFolder folder;
-  const std::string path = folder / "damaged";
-  const size_t begin = whole.find("\x80\x02"), end = whole.find("PK", begin);
-  const std::string pickle = whole.substr(begin, end - begin);
-  const size_t directory = whole.find("PK\x01\x02");
-  constexpr int64_t kChanges = 6000;
-  std::vector<double> draws(kChanges * 2);
-  philox_doubles(2025, 0, kChanges * 2, draws.data());
+void feed(const fuzz::Subject& subject, const Options& options) {
   Outcomes outcomes;
-  for (size_t change = 0; change < kChanges; ++change) {
-    std::string bytes = whole;
-    std::string damaged = pickle;
-    damaged[static_cast<size_t>(draws[2 * change] * static_cast<double>(pickle.size()))] =
-        static_cast<char>(256 * draws[2 * change + 1]);
-    bytes.replace(begin, pickle.size(), damaged);
-    put_u32(bytes, directory + 16, plain_crc(damaged));
-    attempt(read_archive, path, bytes, outcomes);
+  const uint64_t first = options.input.value_or(0), end = options.input ? first + 1 : options.inputs;
+  for (uint64_t input = first; input < end; ++input) {
+    std::snprintf(running, sizeof running, "--only '%s' --seed %llu --input %llu\n", subject.name,
+                  static_cast<unsigned long long>(options.seed), static_cast<unsigned long long>(input));
+    fuzz::Draws draws(options.seed + input * 0x9E3779B97F4A7C15ULL);
+    subject.damage(draws);
+    const int64_t failed = counts().failed;
+    attempt(subject.read, outcomes);
+    if (counts().failed > failed) std::cerr << "again with: fuzz_test " << running;
   }
-  EXPECT(outcomes.refused > kChanges / 4 && outcomes.read > 0, "read", outcomes.read, "refused",
-         outcomes.refused);
-  std::cout << "pickle: of " << kChanges << " changes " << outcomes.refused << " refused, " << outcomes.read
-            << " read as other values\n";
+  std::cout << subject.name << ": " << end - first << " inputs of seed " << options.seed << ": "
+            << outcomes.read << " read";
+  for (const auto& [code, count] : outcomes.refused) std::cout << ", " << count << " " << code;
+  std::cout << "; slowest " << outcomes.slowest * 1000 << " ms\n";
+  EXPECT(options.input || (!outcomes.refused.empty() && outcomes.read > 0), subject.name,
+         "the damage is never or always noticed");
+}
+
+// No shorter file is a whole one.
+void truncate(const char* name, const std::function<void(const std::string&)>& read,
+              const std::string& whole) {
+  EXPECT(!whole.empty(), name, "cannot be read");
+  const TemporaryFolder folder;
+  const std::string path = folder / "cut";
+  Outcomes outcomes;
+  for (size_t size = 0; size < whole.size(); ++size) {
+    std::snprintf(running, sizeof running, "%s cut to %zu bytes\n", name, size);
+    write_bytes(path, whole.substr(0, size));
+    attempt([&] { read(path); }, outcomes);
+  }
+  EXPECT(outcomes.read == 0, name, outcomes.read, "truncated files were read");
+  std::cout << name << ": " << whole.size() << " truncations refused\n";
+}
+
+std::string written(const std::function<void(const std::string&)>& write) {
+  const TemporaryFolder folder;
+  write(folder / "x");
+  return read_bytes(folder / "x");
+}
+
+void truncations() {
+  const auto open = [](const std::string& path) { (void)SafetensorsModel::open(path); };
+  const auto read = [](const std::string& path) { (void)read_pt(path); };
+  truncate("safetensors", open, written([](const std::string& path) {
+             write_safetensors(path, {{"a", at::ones({2, 3})}, {"b", at::ones({})}}, {{"format", "pt"}});
+           }));
+  truncate("safetensors of the reference", open,
+           read_bytes(fuzz::sound_file("native/reference.safetensors")));
+  truncate("archive", read, written([](const std::string& path) {
+             write_pt(path, {ArchiveDict{{{"w", {at::ones({2, 3})}}, {"round", {int64_t{1}}}}}});
+           }));
+  truncate("archive of torch.save", read, read_bytes(fuzz::sound_file("native/torch_save.pt")));
+}
+
+Options options_of(int count, char** arguments) {
+  Options options;
+  for (int i = 1; i < count; i += 2) {
+    const std::string name = arguments[i];
+    if (i + 1 == count) fail(ErrorCode::Usage, name, " needs a value");
+    const std::string value = arguments[i + 1];
+    if (name == "--inputs")
+      options.inputs = std::stoull(value);
+    else if (name == "--seed")
+      options.seed = std::stoull(value);
+    else if (name == "--only")
+      options.only = value;
+    else if (name == "--input")
+      options.input = std::stoull(value);
+    else
+      fail(ErrorCode::Usage, "unknown argument ", name);
+  }
+  return options;
 }
 
 }  // namespace
 
-int main() {
-  return run("fuzz_test", [] {
-    damage("safetensors", read_safetensors, small_safetensors());
-    const std::string archive = small_archive();
-    damage("archive", read_archive, archive);
-    damage("archive of torch.save", read_archive, read_bytes(fixture("native/torch_save.pt")));
-    damage_pickle(archive);
+int main(int count, char** arguments) {
+  return run("fuzz_test", [&] {
+    const Options options = options_of(count, arguments);
+    limit_memory();
+    if (options.only.empty()) truncations();
+    const TemporaryFolder folder;
+    uint64_t ran = 0;
+    for (const fuzz::Subject& subject : fuzz::subjects(folder.path().string())) {
+      if (!options.only.empty() && options.only != subject.name) continue;
+      feed(subject, options);
+      ++ran;
+    }
+    EXPECT(ran > 0, "no parser is called", options.only);
   });
 }

@@ -110,6 +110,13 @@ void shards_are_read_as_one_model() {
   EXPECT_FAILS(ErrorCode::Format, "same folder", open(R"({"a":7})"));
   EXPECT_FAILS(ErrorCode::Format, "weight_map", open("[]"));
   EXPECT_FAILS(ErrorCode::Format, "JSON", open("{"));
+  // Printed by recursion, such a value overflowed the stack.
+  const std::string deep(100'000, '['), closed(100'000, ']');
+  EXPECT_FAILS(ErrorCode::Format, "nested more than 64 deep", open("{\"a\":" + deep + closed + "}"));
+  EXPECT_FAILS(ErrorCode::Format, "nested more than 64 deep", open(deep));
+  const std::string name(100'000, 'x');
+  const auto long_file = error_of([&] { open("{\"a\":\"/" + name + "\"}"); });
+  EXPECT(long_file && std::string(long_file->what()).size() < 4'000, "a message as long as the file's text");
   std::filesystem::copy_file(folder / "s1.safetensors", folder / "copy.safetensors");
   EXPECT_FAILS(ErrorCode::Format, "as well", open(R"({"a":"s1.safetensors","b":"copy.safetensors"})"));
   // One file of the usual name goes before an index, as in transformers.
