@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/lanes.h"
 #include "model/weight_type.h"
 
 namespace fltac {
@@ -17,8 +18,14 @@ at::IValue call(const char* name, torch::jit::Stack stack) {
   return std::move(stack.front());
 }
 
+// On x86 oneDNN's float32 products were faster than those of libtorch's BLAS with AVX-512, and 8 to 15 %
+// slower (cycles of whole training steps) with AVX2 alone. By the instructions and not by a measurement, so
+// that a machine gives the same bits every time.
+bool onednn_is_faster() { return !FLTAC_X86 || vector_bytes() == VectorBytes::k64; }
+
 bool have_onednn() {
   static const bool found = [] {
+    if (!onednn_is_faster()) return false;
     if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
     for (const char* name :
          {"mkldnn::_linear_pointwise", "mkldnn::_reorder_linear_weight", "mkldnn::_nbytes"}) {

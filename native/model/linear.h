@@ -20,16 +20,17 @@ struct WeightForm {
   at::TensorOptions vector() const { return at::TensorOptions(at::kFloat).device(device.memory); }
 };
 
-// "onednn" or "blas": which product this libtorch offers on the CPU.
+// "onednn" or "blas": which of libtorch's float32 products this CPU uses.
 const char* linear_path();
 
 // y = x W^T + b with W [outputs, inputs] in the form's type, b [outputs], x and y float32.
 //
-// On the CPU, float32 and (where it has instructions for it) bfloat16 go through oneDNN. With both_layouts W
-// is laid out once for its kernels, for either direction of the product, at the price of a second copy; else
-// oneDNN reads the one plain copy. For bfloat16 x is rounded to bfloat16, products are summed in float32, and
-// y is rounded to bfloat16: libtorch's oneDNN gives results in the type of x only. Everything else on the
-// CPU, float16 above all, for which it has no product worth using, is held as it is and made float32 for each
+// On a CPU with AVX-512 (or of another kind than x86) float32 and, where it has instructions for it, bfloat16
+// go through oneDNN; on others float32 goes through BLAS, which is faster there. With both_layouts W is laid
+// out once for its kernels, for either direction of the product, at the price of a second copy; else oneDNN
+// reads the one plain copy. For bfloat16 x is rounded to bfloat16, products are summed in float32, and y is
+// rounded to bfloat16: libtorch's oneDNN gives results in the type of x only. Everything else on the CPU,
+// float16 above all, for which it has no product worth using, is held as it is and made float32 for each
 // product.
 //
 // On CUDA x is rounded to W's type, and products are summed and given in float32.

@@ -57,13 +57,18 @@ describe('weights held in bfloat16', () => {
   // 0.6 to 2 % in logits and 1 to 4.5 % in gradients on these models.
   const tolerance = { losses: 3e-3, logits: 0.05, gradient: 0.1 };
 
-  it.each(SMALL_MODELS)('are near a float32 run of rounded weights, and not its bits: $name', async (model) => {
-    const roundedModel = changed(model, (tensors) => roundMatrices(tensors, 'bfloat16'));
-    const expected = await traceOf(roundedModel, { dtype: 'float32' });
-    const found = await traceOf(model, { dtype: 'bfloat16' });
-    expectNear(found, expected, tolerance);
-    expect(found.gradient).not.toEqual(expected.gradient);
-  });
+  it.each(SMALL_MODELS)(
+    'are near a float32 run of rounded weights, and not its bits where the CPU computes in the type: $name',
+    async (model) => {
+      const roundedModel = changed(model, (tensors) => roundMatrices(tensors, 'bfloat16'));
+      const expected = await traceOf(roundedModel, { dtype: 'float32' });
+      const found = await traceOf(model, { dtype: 'bfloat16' });
+      expectNear(found, expected, tolerance);
+      // Without the instructions the rounded weights are made float32 for each product: the same product, or another sum.
+      if (buildInfo().bfloat16) expect(found.gradient).not.toEqual(expected.gradient);
+      else expectNear(found, expected, { losses: 1e-6, logits: 5e-6, gradient: 1e-5 });
+    },
+  );
 
   it.each(SMALL_MODELS)('give the same bits on several devices and with checkpointing: $name', async (model) => {
     const expected = await traceOf(model, { dtype: 'bfloat16', device: 'cpu' });
@@ -162,7 +167,8 @@ describeWithShared('bfloat16 and the golden logits', () => {
     const expected = all.filter((_, i) => mask?.[Math.floor(i / vocab)] !== 0);
     const gap = relative(result!.logits, expected);
     expect(gap).toBeLessThan(0.04);
-    expect(gap).toBeGreaterThan(1e-4);
+    // The files of tiny-llama-gqa are bfloat16: there only bfloat16 activations differ.
+    if (buildInfo().bfloat16 || name !== 'tiny-llama-gqa') expect(gap).toBeGreaterThan(1e-4);
     bank.dispose();
     backbone.dispose();
   });
