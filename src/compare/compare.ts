@@ -45,7 +45,7 @@ export async function compareRuns(runs: readonly PlannedRun[], context: CompareC
 
 const WHAT: Readonly<Record<RunStatus, string>> = {
   absent: 'training',
-  unfinished: 'unfinished, training anew',
+  unfinished: 'goes on with its complete rounds',
   finished: 'finished already',
 };
 
@@ -55,8 +55,7 @@ async function makeRun(
   count: { done: number; all: number },
 ): Promise<void> {
   try {
-    // What is there is of this run, or began before it had settings: statusOf refused anything else.
-    await trainRun(config, { ...context, overwrite: true });
+    await trainRun(config, { ...context, resume: 'auto' });
   } catch (error) {
     if (!(error instanceof FltacError)) throw error;
     const where = `${label}, seed ${seed} (run ${count.done + 1} of ${count.all})`;

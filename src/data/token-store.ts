@@ -60,7 +60,10 @@ export class TokenCache {
     const key = createHash('sha256').update(text).digest('hex').slice(0, 32);
     return new TokenStore(join(this.#folder, key), limits, {
       broken: (path, why) => this.#log.info(`${path} is broken (${why}): its rows are tokenised again`),
-      unwritable: (error) => this.#tellOnce(`tokens are not kept for the next start: ${messageOf(error)}`),
+      unwritable: (error) =>
+        this.#tellOnce(
+          `tokens are not kept for the next start (${messageOf(error)}): make cache_dir writable, or set token_cache to false`,
+        ),
     });
   }
 
