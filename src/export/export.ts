@@ -1,6 +1,7 @@
 /** `fltac export`: a saved round's adapters as PEFT directories, or folded into the backbone as whole models. */
 import { cp, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { scenarioRow } from '../config/scenarios.js';
 import { describeArchitecture } from '../engine/index.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
@@ -89,7 +90,8 @@ async function writePeft(run: RoundOfRun, { out, scores, parts }: Job): Promise<
   for (const adapter of run.adapters) {
     const folder = path.join(out, adapter.name);
     const { layout, spec, base, output } = run;
-    await writePeftDirectory(parts.face, folder, { layout, flat: adapter.flat, spec, base, output });
+    const kind = { input: scenarioRow(run.config).input, output };
+    await writePeftDirectory(parts.face, folder, { layout, flat: adapter.flat, spec, base, kind });
     await writeTextFile(path.join(folder, 'README.md'), modelCard(run, adapter, scores, 'peft'));
     exported.push({ name: adapter.name, cluster: adapter.cluster, folder });
   }

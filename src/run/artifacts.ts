@@ -192,10 +192,11 @@ export async function writePeftDirectory(
     flat: Float32Array;
     spec: AdapterSpec;
     base: AdapterBase;
-    output: ArchitectureInfo['output'];
+    kind: Pick<ArchitectureInfo, 'input' | 'output'>;
   },
 ): Promise<void> {
-  const { layout, flat, spec, base, output } = adapter;
+  const { layout, flat, spec, base, kind } = adapter;
+  const task = peftTask(spec, kind);
   await makeFolder(folder);
   await face.writeSafetensors(path.join(folder, 'adapter_model.safetensors'), namedTensors(layout, flat, plainName), {
     format: 'pt',
@@ -208,26 +209,30 @@ export async function writePeftDirectory(
     init_lora_weights: true,
     lora_alpha: spec.loraAlpha,
     lora_dropout: spec.loraDropout,
-    modules_to_save: spec.trainHead ? savedModules(layout) : null,
+    modules_to_save: spec.trainHead ? savedModules(layout, task) : null,
     peft_type: 'LORA',
     r: spec.rank,
     // null stands for the newest; a local folder has none
     revision: base.revision === 'local' ? null : base.revision,
     target_modules: spec.targetModules,
-    task_type: peftTask(spec, output),
+    task_type: task,
   });
 }
 
-/** Without a task type PEFT leaves an untrained classification head alone instead of asking the file for it. */
-function peftTask({ trainHead }: AdapterSpec, output: ArchitectureInfo['output']): string | null {
-  if (output === 'next_token') return 'CAUSAL_LM';
-  return trainHead ? 'SEQ_CLS' : null;
+/**
+ * Without a task type PEFT leaves an untrained classification head alone instead of asking the file for it, and it has no
+ * type for images.
+ */
+function peftTask({ trainHead }: AdapterSpec, kind: Pick<ArchitectureInfo, 'input' | 'output'>): string | null {
+  if (kind.output === 'next_token') return 'CAUSAL_LM';
+  return trainHead && kind.input === 'tokens' ? 'SEQ_CLS' : null;
 }
 
 /** PEFT's SEQ_CLS wraps heads of the first two names, whichever the model has; some models have a layer more. */
-function savedModules(layout: AdapterLayout): string[] {
+function savedModules(layout: AdapterLayout, task: string | null): string[] {
   const found = layout.tensors.map(({ name }) => /^base_model\.model\.(.*)\.modules_to_save\./.exec(name)?.[1]);
-  return [...new Set(['classifier', 'score', ...found.filter((name) => name !== undefined)])];
+  const wrapped = task === 'SEQ_CLS' ? ['classifier', 'score'] : [];
+  return [...new Set([...wrapped, ...found.filter((name) => name !== undefined)])];
 }
 
 /** Where the final adapter of a task lies. */

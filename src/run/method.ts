@@ -319,7 +319,7 @@ class RunningMethod {
         flat: states.get(cluster)!,
         spec,
         base: model,
-        output: engine.info.output,
+        kind: engine.info,
       });
     }
   }
