@@ -7,7 +7,6 @@ import { FltacError } from '../errors.js';
 export const PLANNED_COMMANDS = {
   report: "a run's folder has its numbers in metrics.jsonl and cluster_assignments.jsonl",
   export: "train leaves each task's adapter as a PEFT directory in the run's folder, under final/",
-  verify: 'fltac evaluate computes the metric of a saved round anew',
 } as const;
 
 /** Flags of train by name, each with what there is in its place. */

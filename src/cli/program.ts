@@ -11,6 +11,7 @@ import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
 import { addTrain } from './commands/train.js';
+import { addVerify } from './commands/verify.js';
 import type { Io } from './io.js';
 import { addPlanned } from './planned.js';
 
@@ -21,6 +22,7 @@ Examples:
   fltac train --scenario glue --method fedit --rounds 5
   fltac compare                                      methods beside each other, over seeds
   fltac generate results/dolly_fltac                 answers of a trained language model, then: fltac judge
+  fltac verify results/quickstart_fltac              whether a run's files are what the run made
   fltac partition --scenario glue                    who holds how many rows of which task
   fltac doctor                                       what this machine lacks, and how to mend it
 
@@ -59,6 +61,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addTrain,
     addCompare,
     addEvaluate,
+    addVerify,
     addGenerate,
     addJudge,
     addPartition,

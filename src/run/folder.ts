@@ -13,7 +13,9 @@ const OWN_NAMES = [
   /^(metrics|cluster_assignments)\.jsonl$/,
   /^adapters_round_\d+\.pt$/,
   /^config\.yaml$/,
-  /^(partition|environment)\.json$/,
+  /^(partition|environment|manifest)\.json$/,
+  /^initial_adapter\.safetensors$/,
+  /^submissions_round_\d+\.safetensors$/,
   /^report\.html$/,
   /^final$/,
   /^checkpoint$/,
@@ -37,7 +39,9 @@ export const RUN_FILES = {
   config: 'config.yaml',
   partition: 'partition.json',
   environment: 'environment.json',
+  initial: 'initial_adapter.safetensors',
   final: 'final',
+  manifest: 'manifest.json',
 } as const;
 
 /**

@@ -7,15 +7,25 @@ import { leadingCluster, type EvaluationCache, type TaskScore } from '../federat
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
 import { Federation, type RoundAssignment, type RoundOutcome } from '../federation/round.js';
-import { finalFolder, partitionRecord, writePeftDirectory, writeRoundAdapters } from './artifacts.js';
+import {
+  finalFolder,
+  partitionRecord,
+  roundFile,
+  writeInitialAdapter,
+  writePeftDirectory,
+  writeRoundAdapters,
+  writeSubmissions,
+} from './artifacts.js';
 import { environmentRecord } from './environment.js';
 import { writeJsonFile, writeTextFile } from './files.js';
 import { RUN_FILES, clearRunFolder, prepareRunFolder, withRunFolder } from './folder.js';
 import { Journal } from './journal.js';
 import { formatSeconds, plural, silentLog } from './log.js';
+import { writeManifest } from './manifest.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 import type { MethodOutcome, TaskOutcome, TrainOutcome } from './outcome.js';
 import { readCosts } from './read-run.js';
+import { proveReload, withProof } from './proof.js';
 import { assignmentRecord, evalRecords, roundRecords } from './records.js';
 import { score } from './table.js';
 
@@ -105,14 +115,16 @@ async function runMethod(
   untuned?: readonly TaskScore[],
 ): Promise<MethodRun> {
   const started = performance.now();
-  const federation = await createFederation(run, context, cache);
+  const federation = await createFederation(run, folder, context, cache);
   try {
     // Until here any failure leaves an earlier run in the folder as it was.
     await clearRunFolder(folder);
     await writeRunRecords(run, folder);
+    await writeInitialAdapter(run.face, folder, federation.layout, federation.clusterStates().get(0)!);
     announceRun(run, federation, context);
     const { last, before } = await runRounds(run, federation, folder, context, untuned);
     await writeFinal(run, federation, folder, context);
+    await writeManifest(folder, await proveReload(run, federation, folder, context.signal));
     const { optimizerSteps, bytesUp, bytesDown } = await readCosts(folder);
     const { clusteringAccuracy, ari } = last?.assignment ?? { clusteringAccuracy: null, ari: null };
     return {
@@ -135,7 +147,12 @@ async function runMethod(
   }
 }
 
-async function createFederation(run: OpenRun, context: RunContext, cache: EvaluationCache): Promise<Federation> {
+async function createFederation(
+  run: OpenRun,
+  folder: string,
+  context: RunContext,
+  cache: EvaluationCache,
+): Promise<Federation> {
   const { engine, spec, config, face } = run;
   const source = config.initialAdapter;
   const initial = source === null ? {} : { initial: await loadInitialAdapter(face, source, engine.layout(spec), spec) };
@@ -148,6 +165,7 @@ async function createFederation(run: OpenRun, context: RunContext, cache: Evalua
     settings: config,
     cohort: run.cohort.size,
     ...initial,
+    ...(config.saveSubmissions && { keepSubmissions: writeSubmissions.bind(undefined, face, folder) }),
     cache,
     log: context.log,
   });
@@ -207,12 +225,13 @@ async function runRounds(
 
 /** `metrics.jsonl` goes last: its `round_done` record says that the round is complete. */
 async function saveRound(run: OpenRun, federation: Federation, folder: string, outcome: RoundOutcome): Promise<void> {
-  const { round, assignment } = outcome;
-  if (round % run.config.saveEvery === 0 || round === federation.rounds) {
-    await saveAdapters(run, federation, folder, round, assignment);
-  }
-  await new Journal(path.join(folder, RUN_FILES.assignments)).append([assignmentRecord(round, assignment)]);
-  await new Journal(path.join(folder, RUN_FILES.metrics)).append(roundRecords(outcome));
+  const { round, assignment, proof } = outcome;
+  const saved = round % run.config.saveEvery === 0 || round === federation.rounds;
+  if (saved) await saveAdapters(run, federation, folder, round, assignment);
+  const assigned = assignmentRecord(round, assignment);
+  const records = await withProof(roundRecords(outcome), proof, assigned, saved ? roundFile(folder, round) : undefined);
+  await new Journal(path.join(folder, RUN_FILES.assignments)).append([assigned]);
+  await new Journal(path.join(folder, RUN_FILES.metrics)).append(records);
 }
 
 async function saveAdapters(

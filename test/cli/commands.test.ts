@@ -32,6 +32,8 @@ describe('wrong usage', () => {
     [['judge', 'a.jsonl'], /--model <name>: is missing, and is needed/],
     [['judge', 'a.jsonl', '--model', 'm'], /api\.openai\.com\/v1 needs an API key: set OPENAI_API_KEY/],
     [['judge', 'a.jsonl', '--model', 'm', '--base-url', 'x'], /base URL .* must be an http\(s\) address/],
+    [['verify'], /missing required argument 'run'/],
+    [['verify', 'no-such-folder'], /no-such-folder is not a run's folder/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],
   ])('%j ends with exit code 2, one message on stderr and nothing on stdout', async (argv, message) => {
     const { code, stdout, stderr } = await run(...argv);

@@ -1,11 +1,13 @@
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Writable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { loadConfig } from '../../src/config/index.js';
 import { FltacError } from '../../src/errors.js';
 import { readRoundAdapters } from '../../src/run/artifacts.js';
-import { silentLog } from '../../src/run/log.js';
+import type { Scenario } from '../../src/data/scenario.js';
+import { createLog, silentLog } from '../../src/run/log.js';
 import { trainRun } from '../../src/run/train.js';
 import { FAKE_LAYOUT, fakeFace } from '../support/fake-engine.js';
 import { fakeConfig, fakeRun, readJsonl, type Row } from './support.js';
@@ -20,11 +22,14 @@ afterEach(() => rm(root, { recursive: true }));
 
 const inFolder = (name: string) => path.join(folder, name);
 
+/** Files that hold times, or digests of such files. */
+const TIMED = ['environment.json', 'manifest.json'];
+
 /** Every file below a folder with its text, times and the record of the machine left out. */
 async function contents(of: string): Promise<Record<string, string>> {
   const entries = await readdir(of, { recursive: true, withFileTypes: true });
   const files: Record<string, string> = {};
-  for (const entry of entries.filter((item) => item.isFile() && item.name !== 'environment.json')) {
+  for (const entry of entries.filter((item) => item.isFile() && !TIMED.includes(item.name))) {
     const file = path.join(entry.parentPath, entry.name);
     const text = await readFile(file, 'utf8');
     files[path.relative(of, file)] = text.replace(/"seconds":[^,}]+/g, '"seconds":0').replaceAll(of, '');
@@ -43,6 +48,8 @@ describe('a run', () => {
       'config.yaml',
       'environment.json',
       'final',
+      'initial_adapter.safetensors',
+      'manifest.json',
       'metrics.jsonl',
       'partition.json',
     ]);
@@ -84,6 +91,29 @@ describe('a run', () => {
     await trainRun(fakeConfig(folder), context);
     expect(calls[0]).toBe('train');
     expect(calls).toContain('evaluate');
+  });
+
+  it('leaves no secret in any file or message, whoever repeats it', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_planted_token');
+    vi.stubEnv('OPENAI_API_KEY', 'sk-planted-key');
+    const said: string[] = [];
+    const stream = new Writable({ write: (chunk: Buffer, _, done) => (said.push(String(chunk)), done()) });
+    const run = fakeRun({ log: createLog({ stream }) });
+    const parts = run.context.parts!;
+    const provenance = [{ repo: 'a/b', revision: 'hf_planted_token', files: ['https://me:pass@mirror.example/a/b'] }];
+    parts.loadScenario = () =>
+      Promise.resolve({
+        name: 'glue',
+        metric: 'accuracy' as const,
+        tasks: run.tasks,
+        provenance,
+      } as unknown as Scenario);
+    await trainRun(fakeConfig(folder), run.context).finally(() => vi.unstubAllEnvs());
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      if (entry.isFile()) said.push(await readFile(path.join(entry.parentPath, entry.name), 'utf8'));
+    }
+    expect(said.join('\n')).not.toMatch(/planted|me:pass/);
+    expect(said.join('\n')).toContain('https://***@mirror.example/a/b');
   });
 
   it('logs the mean loss of the local steps', async () => {

@@ -22,7 +22,7 @@ import type {
   TrainJob,
   TrainOptions,
 } from '../../src/engine/types.js';
-import { FltacError } from '../../src/errors.js';
+import { FltacError, messageOf } from '../../src/errors.js';
 import type { AverageOptions, Bank, Engine, EngineFace } from '../../src/federation/engine.js';
 
 const QUERY = 'base_model.model.bert.encoder.layer.0.attention.self.query';
@@ -312,14 +312,24 @@ export function fakeFace(engine: FakeEngine = new FakeEngine()): EngineFace & { 
     describeArchitecture: () => engine.info,
     environment: () => ({ libtorch: 'fake' }),
     writeArchive: (path, value) => writeFile(path, JSON.stringify(encode(value))),
-    readArchive: async (path) => decode(JSON.parse(await readFile(path, 'utf8')) as Encoded),
+    readArchive: readEncoded,
     writeSafetensors: (path, tensors) => writeFile(path, JSON.stringify(encode(tensors))),
-    readSafetensors: async (path) =>
-      decode(JSON.parse(await readFile(path, 'utf8')) as Encoded) as Map<string, ArchiveTensor>,
+    readSafetensors: async (path) => (await readEncoded(path)) as Map<string, ArchiveTensor>,
   };
 }
 
 type Encoded = { map: [string | number, Encoded][] } | { shape: number[]; data: number[] } | { plain: unknown };
+
+async function readEncoded(path: string): Promise<ArchiveValue> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new FltacError('IO', `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  });
+  try {
+    return decode(JSON.parse(text) as Encoded);
+  } catch (cause) {
+    throw new FltacError('FORMAT', `${path} is not JSON: ${messageOf(cause)}`, { cause });
+  }
+}
 
 function encode(value: ArchiveValue): Encoded {
   if (value instanceof Map)
