@@ -618,7 +618,10 @@ describe('self-checks', () => {
 
   it('tell of an update of ordinary length that points the other way, where distances are recorded', async () => {
     for (const recordDistances of [0, 50]) {
-      const { federation, engine } = make({ recordDistances, method: 'oracle' }, new Array(6).fill([30, 0, 0]));
+      const { federation, engine } = make(
+        { recordDistances, method: 'oracle' },
+        Array.from({ length: 6 }, () => [30, 0, 0]),
+      );
       const train = engine.train.bind(engine);
       const { row } = federation.plan.adapters[2]!;
       engine.train = async (bank, jobs, options) => {

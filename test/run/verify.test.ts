@@ -292,6 +292,16 @@ describe('verify', () => {
     expect((await verify(true)).failed).toEqual({});
   });
 
+  it('finds an A that moved, though the aggregation froze it', async () => {
+    await trained({ aggregation: 'ffa' });
+    await withoutDigests();
+    await editRound(2, (states) => (states.get(1)!.get(FACTOR.replace('lora_B', 'lora_A'))!.data[0]! += 0.5));
+    const { failed } = await verify();
+    expect(failed['training']).toMatch(
+      /^adapters_round_2\.pt: \S+lora_A\S+ of cluster 1 is frozen, but not the initial one/,
+    );
+  });
+
   it('passes a run of a language model', async () => {
     await trainRun(languageConfig(folder, FAKE_ADAPTER), languageRun().context);
     const { passed, findings } = await verifyRun({ folder, evaluate: true }, languageRun().context);
