@@ -139,15 +139,15 @@ async function ownRun() {
   try {
     const config = makeConfig({
       scenario: 'glue',
-      model_name: options.model,
+      modelName: options.model,
       tasks: options.tasks.split(','),
-      n_clients: Number(options.clients),
+      nClients: Number(options.clients),
       rounds: Number(options.rounds),
-      local_steps: Number(options.steps),
-      eval_every: Number(options.rounds),
-      max_eval_batches: 4,
-      output_dir: join(folder, 'run'),
-      cache_dir: join(folder, 'cache'),
+      localSteps: Number(options.steps),
+      evalEvery: Number(options.rounds),
+      maxEvalBatches: 4,
+      outputDir: join(folder, 'run'),
+      cacheDir: join(folder, 'cache'),
     });
     await trainRun(config, { log: createLog(), parts: listening(rounds) });
     const journal = readFileSync(join(folder, 'run', 'cluster_assignments.jsonl'), 'utf8')

@@ -139,10 +139,13 @@ function readJson(file) {
   }
 }
 
+/** Files that tell times, and so differ between equal runs. */
+const TIMED = new Set(['environment.json', 'report.html']);
+
 /** Every file of a run by name, as bytes without times and the run's own path. */
 function contents(folder) {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile() && entry.name !== 'environment.json');
+  const files = entries.filter((entry) => entry.isFile() && !TIMED.has(entry.name));
   return new Map(
     files.map((entry) => {
       const file = join(entry.parentPath, entry.name);

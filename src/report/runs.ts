@@ -31,7 +31,7 @@ export interface RoundGeometry {
   /** indices into the round's assignment */
   readonly submissions: readonly number[];
   /** squared distance of submissions i and j, by their places in `submissions` */
-  squared(i: number, j: number): number;
+  squared: (i: number, j: number) => number;
 }
 
 export interface Run {

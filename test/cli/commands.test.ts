@@ -73,8 +73,8 @@ describe('wrong usage', () => {
       ],
     ],
     [
-      ['bench', 'kmeans', '--rows', 'x', '--k', '0'],
-      ['--rows x: expected an integer, 1 or more', '--k 0: expected an integer, 1 or more'],
+      ['bench', 'kmeans', '--repeat', 'x', '--n-init', '0'],
+      ['--repeat x: expected an integer, 1 or more', '--n-init 0: expected an integer, 1 or more'],
     ],
   ])('%j tells all its faults at once', async (argv, faults) => {
     const { code, stdout, stderr } = await run(...argv);

@@ -27,7 +27,7 @@ describe('a run of a language model', () => {
     );
     for (const row of evals) {
       expect(Object.keys(row)).toEqual([
-        ...['round', 'phase', 'task', 'metric', 'loss', 'rows', 'adapters', 'token_loss', 'tokens'],
+        ...['round', 'phase', 'task', 'metric', 'loss', 'majority_floor', 'rows', 'adapters', 'token_loss', 'tokens'],
       ]);
       expect(row).toMatchObject({ rows: 8, tokens: TOKENS, token_loss: row['loss'] });
       // The made-up engine's loss is the same for every token, so both means agree.
