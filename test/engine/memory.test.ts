@@ -143,7 +143,7 @@ describe('memory after dispose', () => {
 describe('memory over rounds', () => {
   it('is held by the backbone and the banks of a run alone: the same after every round, and none at the end', async () => {
     const held: number[] = [];
-    const note = (message: string) => void (message.startsWith('round ') && held.push(memoryHeld()));
+    const note = (message: string) => message.startsWith('round ') && held.push(memoryHeld());
     const sizes = { tasks: ['sentiment', 'topic'], nClients: 3, rounds: 12, localSteps: 1, batchSize: 2 };
     const rare = { evalEvery: 4, saveEvery: 4, maxEvalBatches: 1, baselineMethod: 'none', threads: 1 } as const;
     const outputDir = join(temporaryFolder(), 'run');
