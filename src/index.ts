@@ -37,6 +37,7 @@ export { parseEntries, planRuns, type CompareEntry, type PlannedRun } from './co
 export type { CompareRow, Comparison, Spread } from './compare/summary.js';
 export type { RunContext } from './run/open.js';
 export { evaluateRun, type EvaluateOutcome, type EvaluateRunOptions } from './run/evaluate.js';
+export { verifyRun, type VerifyOptions, type VerifyOutcome } from './run/verify/index.js';
 export { generateAnswers, type GenerateAnswersOptions, type GenerateOutcome } from './generate/generate.js';
 export { judgeAnswers, type JudgeOptions, type JudgeOutcome } from './judge/judge.js';
 export { judgeEndpoint } from './judge/settings.js';

@@ -16,8 +16,8 @@ import { addReport } from './commands/report.js';
 import { addStudy } from './commands/study.js';
 import { addTensorboard } from './commands/tensorboard.js';
 import { addTrain } from './commands/train.js';
+import { addVerify } from './commands/verify.js';
 import type { Io } from './io.js';
-import { addPlanned } from './planned.js';
 
 const EXAMPLES = `
 Examples:
@@ -27,6 +27,7 @@ Examples:
   fltac compare                                      methods beside each other, over seeds
   fltac generate results/dolly_fltac                 answers of a trained language model, then: fltac judge
   fltac report results/glue_fltac                    the run as one page to look at
+  fltac verify results/quickstart_fltac              whether a run's files are what the run made
   fltac partition --scenario glue                    who holds how many rows of which task
   fltac doctor                                       what this machine lacks, and how to mend it
 
@@ -66,6 +67,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addCompare,
     addReport,
     addEvaluate,
+    addVerify,
     addGenerate,
     addJudge,
     addExport,
@@ -79,7 +81,6 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
   ];
   for (const add of commands) add(program, context);
   tellAllFaults(program);
-  addPlanned(program);
   return program;
 }
 

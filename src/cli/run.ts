@@ -1,6 +1,7 @@
 /** From arguments to an exit code: the one place where a command's errors end. */
 import { CommanderError } from 'commander';
 import { ExitCode, FltacError, exitCodeOf } from '../errors.js';
+import { redactor } from '../net/secrets.js';
 import type { Io } from './io.js';
 import { buildProgram } from './program.js';
 
@@ -39,7 +40,7 @@ function report(error: unknown, io: Io): number {
     // Commander has printed its help, version or message already.
     return error.exitCode === 0 ? ExitCode.done : ExitCode.usage;
   }
-  io.stderr.write(`fltac: ${describe(error, io)}\n`);
+  io.stderr.write(`fltac: ${redactor(io.env)(describe(error, io))}\n`);
   return exitCodeOf(error);
 }
 

@@ -39,6 +39,12 @@ export function number(range: Range): Kind<number> {
   return { type, expected: `a number${rangeText(range)}`, placeholder: 'number', reading: 'yaml' };
 }
 
+/** Like `number`, or null for none. */
+export function optionalNumber(range: Range): Kind<number | null> {
+  const expected = `a number${rangeText(range)}, or null for none`;
+  return { type: bounded(z.number(), range).nullable(), expected, placeholder: 'number', reading: 'yaml' };
+}
+
 export function boolean(): Kind<boolean> {
   return { type: z.boolean(), expected: 'true or false', placeholder: 'true|false', reading: 'yaml' };
 }

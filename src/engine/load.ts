@@ -34,6 +34,18 @@ export function chooseWaitPolicy(env: NodeJS.ProcessEnv): void {
   if (!chosen) env['OMP_WAIT_POLICY'] = 'PASSIVE';
 }
 
+/** Compiled products that are kept in each cache: as fast as with 1024, and each holds memory. */
+const CACHED_PRODUCTS = '64';
+
+/**
+ * Sets the default size of two caches of compiled matrix products, unless the user chose one: oneDNN's, and libtorch's in
+ * front of it. They keep 1024 each by default, one for every shape met, and texts of many lengths make many shapes:
+ * resident memory then grows for hundreds of rounds (docs/reliability.md).
+ */
+export function boundProductCaches(env: NodeJS.ProcessEnv): void {
+  for (const name of ['ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY']) env[name] ??= CACHED_PRODUCTS;
+}
+
 let loaded: LoadedAddon | undefined;
 
 /**
@@ -43,6 +55,7 @@ let loaded: LoadedAddon | undefined;
 export function loadAddon(): LoadedAddon {
   if (loaded) return loaded;
   chooseWaitPolicy(process.env);
+  boundProductCaches(process.env);
   const require = createRequire(import.meta.url);
   const bindings = require('bindings') as (options: { bindings: string; module_root: string }) => LoadedAddon;
   let addon: LoadedAddon;

@@ -211,7 +211,8 @@ export class CohortExecutor implements Executor {
     const finished = { client: job.client, slot: job.slot, part: index, losses };
     try {
       assertFiniteLosses(losses, who);
-      assertMoved(this.#bank.layout, before, adapter, who);
+      const { lr, weightDecay, freezesA = false } = this.#settings;
+      assertMoved({ layout: this.#bank.layout, before, after: adapter, losses, lr, weightDecay, freezesA, who });
     } catch (error) {
       if (!(error instanceof FltacError) || error.code !== 'NON_FINITE') throw error;
       if (this.#settings.onClientFailure === 'exclude') return { ...finished, failure: error.message };

@@ -2,6 +2,7 @@
  * Who takes part in a round: a drawn selection of the clients, of which some may drop out and some be slow. All draws
  * are named by the round, so they depend on nothing that ran before it.
  */
+import type { Method } from './methods.js';
 import { streamGenerator } from './streams.js';
 
 export interface ParticipationSettings {
@@ -21,6 +22,16 @@ export interface Participants {
   readonly dropped: readonly number[];
   /** of the slow ones among the others, by client: the share of its local steps that it does, above 0 */
   readonly stragglers: ReadonlyMap<number, number>;
+}
+
+/** Who takes part where all rows are in one place: there is nobody to be absent. */
+const ONE_PLACE = { participation: 'all', dropoutClients: 0, stragglerClients: 0, minClients: 1 } as const;
+
+type RoundSettings = ParticipationSettings & { readonly minClients: number };
+
+/** The settings of participation that a method goes by. */
+export function participationOf({ data }: Pick<Method, 'data'>, settings: RoundSettings): RoundSettings {
+  return data === 'pooled' ? { ...ONE_PLACE, seed: settings.seed } : settings;
 }
 
 /**

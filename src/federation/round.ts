@@ -7,10 +7,10 @@ import type { AdapterLayout, AdapterSpec, Examples, KmeansMetric, KmeansSpace, P
 import type { Log } from '../run/log.js';
 import { FltacError } from '../errors.js';
 import { aggregationOf, leavesEqual, type Aggregation, type AggregationName } from './aggregation.js';
-import { assertCommonStart, assertNotAborted } from './checks.js';
+import { assertClusters, assertCommonStart, assertNotAborted, type MeansProof } from './checks.js';
 import { Line, type ClientTraffic, type UploadFormatName } from './communication.js';
 import type { Bank, Engine } from './engine.js';
-import { evaluateHoldings, type EvaluationCache, type Holding, type TaskScore } from './evaluation.js';
+import { evaluateHoldings, type EvaluationCache, type Holding, type PairResult, type TaskScore } from './evaluation.js';
 import { measureGeometry, type Geometry } from './geometry.js';
 import {
   CohortExecutor,
@@ -24,12 +24,19 @@ import {
 } from './executor.js';
 import { heldAfter, holdingsOf } from './held.js';
 import { METHODS, stepsPerTask, type Method, type MethodName, type StepSettings } from './methods.js';
-import { drawParticipants, stepsDone, type ParticipationSettings, type Participants } from './participation.js';
+import {
+  drawParticipants,
+  participationOf,
+  stepsDone,
+  type ParticipationSettings,
+  type Participants,
+} from './participation.js';
 import { planAdapters, trueTask, type Plan, type PlannedAdapter } from './plan.js';
 import { adjustedRandIndex, clusteringAccuracy } from './scoring.js';
 import {
   GROUPINGS,
   aggregate,
+  type Averaged,
   kmeansSeed,
   mostClusters,
   type Assignment,
@@ -37,6 +44,8 @@ import {
   type WeightsName,
 } from './server.js';
 import { streamKey } from './streams.js';
+import { findOutliers, type Outlier } from './outliers.js';
+import { clipUpdate, updateOf, type Update } from './updates.js';
 
 /** The part of a run's configuration that the rounds depend on; RunConfig has these fields. */
 export interface FederationSettings extends StepSettings, ParticipationSettings {
@@ -64,6 +73,8 @@ export interface FederationSettings extends StepSettings, ParticipationSettings 
   readonly kmeansTol: number;
   /** most submissions of a round whose distances are measured; absent or 0 measures none */
   readonly recordDistances?: number;
+  /** longest update that counts whole; longer ones are shortened to it; null or absent bounds none */
+  readonly maxUpdateNorm?: number | null;
 }
 
 export interface FederationOptions {
@@ -80,9 +91,19 @@ export interface FederationOptions {
   cohort: number;
   /** the common initial adapter; absent: drawn from the seed */
   initial?: Float32Array;
+  /** takes the adapters of a round as they were sent, in submission order, before they are grouped */
+  keepSubmissions?: (round: number, adapters: readonly SentAdapter[]) => Promise<void>;
   /** evaluation tokens shared with other federations of the same tasks and row limit */
   cache?: EvaluationCache;
   log: Log;
+}
+
+/** An adapter as a client sent it. */
+export interface SentAdapter {
+  readonly client: number;
+  readonly trueTask: string;
+  /** layout.size values */
+  readonly values: Float32Array;
 }
 
 /** Who was grouped with whom in a round: its submissions, by client, then listed task. */
@@ -102,6 +123,21 @@ export interface RoundAssignment {
   /** how clearly each submission belongs to its cluster; null where nothing was measured */
   readonly margin: readonly number[] | null;
   readonly silhouette: readonly number[] | null;
+  /** length of what each submission changed of what its client had received, before any shortening */
+  readonly updateNorms: readonly number[];
+  /** indices of the submissions that were shortened to the norm bound */
+  readonly clipped: readonly number[];
+  readonly outliers: readonly Outlier[];
+}
+
+/** What a round found true of itself; what is not true stops it. */
+export interface RoundProof {
+  /** tensors that training moved, of all adapters together */
+  readonly movedTensors: number;
+  /** members of each cluster */
+  readonly clusterSizes: readonly number[];
+  /** absent where nothing was averaged */
+  readonly means?: MeansProof;
 }
 
 /** Who took part in a round. */
@@ -136,6 +172,7 @@ export interface RoundOutcome {
   readonly traffic: readonly ClientTraffic[];
   /** optimiser steps of all clients together */
   readonly optimizerSteps: number;
+  readonly proof: RoundProof;
   /** wall-clock time of the round */
   readonly seconds: number;
 }
@@ -192,7 +229,7 @@ export class Federation {
       counts: options.rows.map((client) => client.map((rows) => rows.length)),
       seed: options.settings.seed,
     });
-    const settings = method.data === 'pooled' ? { ...options.settings, ...ONE_PLACE } : options.settings;
+    const settings = { ...options.settings, ...participationOf(method, options.settings) };
     return new Federation({ ...options, settings }, method, plan);
   }
 
@@ -295,32 +332,41 @@ export class Federation {
     const { settings } = this.#options;
     const holders = [...new Set(this.plan.adapters.map((adapter) => adapter.client))];
     const participants = drawParticipants(settings, holders, round);
-    const before = settings.onClientFailure === 'exclude' ? this.state() : undefined;
+    const before = this.state();
     const { steps, submissions, reports, failures } = await this.#train(round, participants, signal, store);
     assertNotAborted(signal);
     const arrived = new Set(submissions.map((submission) => submission.client)).size;
     const aggregated = arrived >= settings.minClients;
     const received = aggregated ? submissions : [];
-    if (before !== undefined) this.#giveBack(before, received);
+    this.#giveBack(before, received);
     const clients = this.#clients(participants, failures, aggregated, holders.length);
     this.#tell(round, clients, arrived);
     if (aggregated) this.#line.send(this.#bank, received);
+    const updates = this.#bound(round, before, received);
+    if (received.length > 0) await this.#options.keepSubmissions?.(round, this.#sent(received));
     const assignment = aggregated ? await this.#group(round, received, signal) : SKIPPED;
     assertNotAborted(signal);
+    const clusterSizes = assertClusters(assignment, received.length, round);
     const geometry = await this.#measure(received, signal);
-    const products = aggregated ? await this.#aggregate(round, received, assignment) : undefined;
-    const recorded = this.#record(received, assignment);
+    const averaged = aggregated ? await this.#aggregate(round, received, assignment) : undefined;
+    const recorded = this.#record(received, assignment, updates, geometry);
+    this.#tellOutliers(round, recorded);
     const scores = this.#evaluatesAt(round) ? await this.evaluate(signal) : undefined;
     return {
       round,
       local: reports,
       clients,
       assignment: recorded,
-      products: products ?? null,
+      products: averaged?.products ?? null,
       traffic: this.method.grouping === 'none' ? [] : this.#line.traffic(submissions, aggregated),
       ...(geometry === undefined ? {} : { geometry }),
       ...(scores === undefined ? {} : { scores }),
       optimizerSteps: steps,
+      proof: {
+        movedTensors: updates.reduce((sum, { movedTensors }) => sum + movedTensors, 0),
+        clusterSizes,
+        ...(averaged === undefined ? {} : { means: averaged.means }),
+      },
       seconds: (performance.now() - started) / 1000,
     };
   }
@@ -420,6 +466,37 @@ export class Federation {
     return scores;
   }
 
+  /**
+   * What clients hold, evaluated on each task's first batch of rows.
+   *
+   * @param states adapters to take in place of those in memory, by cluster, layout.size values each
+   */
+  async probe(states?: ReadonlyMap<number, Float32Array>, signal?: AbortSignal): Promise<readonly PairResult[]> {
+    const { engine, spec, tasks, metric, settings, log } = this.#options;
+    const options = {
+      engine,
+      tasks,
+      metric,
+      limit: settings.evalBatchSize,
+      batchSize: settings.evalBatchSize,
+      signal,
+      log,
+    };
+    if (states === undefined) {
+      return (await evaluateHoldings({ ...options, bank: this.#bank, holdings: this.holdings() })).pairs;
+    }
+    const clusters = [...states.keys()];
+    const bank = engine.createBank(spec, clusters.length);
+    try {
+      startRow(bank, settings.seed);
+      [...states.values()].forEach((state, row) => bank.set(row, state));
+      const holdings = holdingsOf(this.plan, this.#held, (_, number) => clusters.indexOf(number));
+      return (await evaluateHoldings({ ...options, bank, holdings })).pairs;
+    } finally {
+      bank.dispose();
+    }
+  }
+
   /** What each client holds for each of its tasks now. */
   holdings(): Holding[] {
     return holdingsOf(this.plan, this.#held, (adapter) => adapter.row);
@@ -450,6 +527,9 @@ export class Federation {
       path: 'initial',
       margin: null,
       silhouette: null,
+      updateNorms: [],
+      clipped: [],
+      outliers: [],
     };
   }
 
@@ -557,11 +637,56 @@ export class Federation {
     round: number,
     submissions: readonly Submission[],
     assignment: Assignment,
-  ): Promise<ProductMeans | undefined> {
+  ): Promise<Averaged | undefined> {
     if (this.#centres === undefined) return undefined;
     const { weights } = this.#options.settings;
     const [bank, centres, aggregation] = [this.#bank, this.#centres, this.#aggregation];
     return aggregate({ bank, centres, submissions, assignment, weights, aggregation, round });
+  }
+
+  /**
+   * Measures each submission against what its client had received, and shortens it where it is longer than is allowed.
+   *
+   * @param before the state at the beginning of the round
+   * @returns in submission order
+   * @throws FltacError NON_FINITE for values that are not finite
+   */
+  #bound(round: number, { held, vectors }: FederationState, submissions: readonly Submission[]): Update[] {
+    const { maxUpdateNorm = null } = this.#options.settings;
+    const sent = new Set(submissions.map(({ row }) => row));
+    return this.plan.adapters.flatMap(({ client, row }, i) => {
+      if (!sent.has(row)) return [];
+      const received = vectors.get(ADAPTERS)![held[i]!]!;
+      const values = this.#bank.get(row);
+      const update = updateOf(this.layout, received, values);
+      if (!Number.isFinite(update.norm)) {
+        throw new FltacError('NON_FINITE', `round ${round}: client ${client} sent values that are not finite`);
+      }
+      if (maxUpdateNorm !== null && update.norm > maxUpdateNorm) {
+        this.#bank.set(row, clipUpdate(received, values, update.norm, maxUpdateNorm));
+      }
+      return [update];
+    });
+  }
+
+  #tellOutliers(round: number, { outliers, clients, trueTasks }: RoundAssignment): void {
+    if (outliers.length === 0) return;
+    const told = outliers.map(({ submission, measure, value, median }) => {
+      const what = { update_norm: 'update norm', distance: 'distance to its cluster' }[measure];
+      return `client ${clients[submission]!}'s ${trueTasks[submission]!} (${what} ${value.toPrecision(3)}, median ${median.toPrecision(3)})`;
+    });
+    this.#options.log.info(`round ${round}: adapters that stand out: ${told.join(', ')}`);
+  }
+
+  #sent(submissions: readonly Submission[]): SentAdapter[] {
+    const rows = new Set(submissions.map(({ row }) => row));
+    return this.plan.adapters
+      .filter(({ row }) => rows.has(row))
+      .map((adapter) => ({
+        client: adapter.client,
+        trueTask: trueTask(this.plan, adapter),
+        values: this.#bank.get(adapter.row),
+      }));
   }
 
   #truthOf(submission: Submission): number {
@@ -570,7 +695,12 @@ export class Federation {
   }
 
   /** Takes the assignment over into what clients hold. */
-  #record(submissions: readonly Submission[], assignment: Assignment): RoundAssignment {
+  #record(
+    submissions: readonly Submission[],
+    assignment: Assignment,
+    updates: readonly Update[],
+    geometry: Geometry | undefined,
+  ): RoundAssignment {
     const byRow = new Map(submissions.map((submission, i) => [submission.row, i]));
     const { adapters } = this.plan;
     const label = ({ row }: PlannedAdapter) => assignment.labels[byRow.get(row) ?? -1];
@@ -583,6 +713,8 @@ export class Federation {
     const columns = this.#submissionColumns(submitted);
     const scored = GROUPINGS[this.method.grouping].scored && labels.length > 0;
     const { inertia, iterations, clusters, reseeded, path } = assignment;
+    const { maxUpdateNorm } = this.#options.settings;
+    const updateNorms = updates.map(({ norm }) => norm);
     return {
       ...columns,
       labels,
@@ -595,6 +727,9 @@ export class Federation {
       path,
       margin: assignment.margin && inOrder(assignment.margin),
       silhouette: assignment.silhouette && inOrder(assignment.silhouette),
+      updateNorms,
+      clipped: [...updateNorms.keys()].filter((i) => updateNorms[i]! > (maxUpdateNorm ?? Infinity)),
+      outliers: findOutliers(updateNorms, labels, geometry),
     };
   }
 
@@ -612,9 +747,6 @@ export class Federation {
     this.#options.log.warn(message);
   }
 }
-
-/** Who takes part where all rows are in one place: there is nobody to be absent. */
-const ONE_PLACE = { participation: 'all', dropoutClients: 0, stragglerClients: 0, minClients: 1 } as const;
 
 /** The assignment of a round whose results are too few to be averaged. */
 const SKIPPED: Assignment = {

@@ -6,7 +6,7 @@ import type { KmeansMetric, KmeansSpace } from '../engine/types.js';
 import type { ProductMeans } from '../engine/types.js';
 import { rangesOf, type Aggregation } from './aggregation.js';
 import type { Bank, Engine } from './engine.js';
-import { assertMeanProducts, assertWeightedMeans } from './checks.js';
+import { assertMeanProducts, assertWeightedMeans, type MeansProof } from './checks.js';
 import type { GroupingName } from './methods.js';
 import { streamKey } from './streams.js';
 
@@ -171,21 +171,28 @@ export interface AggregateOptions {
   round: number;
 }
 
+/** What a round's averages are known to be. */
+export interface Averaged {
+  readonly means: MeansProof;
+  /** how the mean of LoRA's products differs from the product of means */
+  readonly products: ProductMeans;
+}
+
 /**
  * FedAvg inside each cluster; every submission's row then holds its cluster's mean, but for tensors that the aggregation
  * leaves with the clients. Where every cluster has one member the rows stay as they are, being their own means.
  *
- * @returns how the mean of LoRA's products differs from the product of means; undefined where nothing was averaged
- * @throws FltacError INTERNAL when a mean is not the weighted mean of its members (recomputed on a sample in float64)
+ * @returns undefined where nothing was averaged
+ * @throws FltacError INTERNAL when a mean is not the weighted mean of its members (recomputed in float64)
  */
-export async function aggregate(options: AggregateOptions): Promise<ProductMeans | undefined> {
+export async function aggregate(options: AggregateOptions): Promise<Averaged | undefined> {
   const { bank, centres, submissions, assignment, aggregation } = options;
   const { labels } = assignment;
   if (assignment.clusters === submissions.length) return undefined;
   const rows = rowsOf(submissions);
   const weights = Float64Array.from(submissions, WEIGHTS[options.weights]);
   await bank.average({ rows, labels, weights, into: centres });
-  assertWeightedMeans({
+  const means = await assertWeightedMeans({
     bank,
     centres,
     rows,
@@ -201,7 +208,7 @@ export async function aggregate(options: AggregateOptions): Promise<ProductMeans
   });
   if (aggregation.ofProducts) assertMeanProducts({ bank, centres, rows, labels, weights, round: options.round });
   giveBack(options);
-  return products;
+  return { means, products };
 }
 
 /** Puts each cluster's mean in its members' rows, tensor by tensor where some stay with the clients. */

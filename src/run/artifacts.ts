@@ -12,7 +12,8 @@ import type {
 } from '../engine/types.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
-import { plainName } from '../federation/initial.js';
+import { flattenAdapter, plainName } from '../federation/initial.js';
+import type { SentAdapter } from '../federation/round.js';
 import type { Partition } from '../federation/partition.js';
 import { writeJsonFile } from './files.js';
 import { RUN_FILES } from './folder.js';
@@ -30,8 +31,39 @@ export interface RoundAdapters {
   held?: readonly number[];
 }
 
+export function initialFile(folder: string): string {
+  return path.join(folder, RUN_FILES.initial);
+}
+
 export function roundFile(folder: string, round: number): string {
   return path.join(folder, `adapters_round_${round}.pt`);
+}
+
+export function submissionsFile(folder: string, round: number): string {
+  return path.join(folder, `submissions_round_${round}.safetensors`);
+}
+
+/** The name of one submission in a submissions file. */
+export function submissionName(client: number, trueTask: string): string {
+  return `${client}.${trueTask}`;
+}
+
+/**
+ * Writes the adapters of a round as clients sent them, each a flat tensor in the layout's order.
+ *
+ * @throws FltacError IO
+ */
+export async function writeSubmissions(
+  face: EngineFace,
+  folder: string,
+  round: number,
+  adapters: readonly SentAdapter[],
+): Promise<void> {
+  const tensors = adapters.map(
+    ({ client, trueTask, values }) =>
+      [submissionName(client, trueTask), { shape: [values.length], data: values }] as const,
+  );
+  await face.writeSafetensors(submissionsFile(folder, round), new Map(tensors), { round: String(round) });
 }
 
 /** The tensors of a flat adapter by name, as views of it. */
@@ -173,6 +205,33 @@ function badRoundFile(file: string, what: string): FltacError {
   return new FltacError('FORMAT', `${file} is not a round file of fltac: ${what}`);
 }
 
+/**
+ * Writes the common initial adapter with PEFT's `named_parameters` names, so that it can be told later what was trained.
+ *
+ * @throws FltacError IO; INTERNAL when it does not read back equal
+ */
+export async function writeInitialAdapter(
+  face: EngineFace,
+  folder: string,
+  layout: AdapterLayout,
+  flat: Float32Array,
+): Promise<void> {
+  await writeAdapterFile(face, initialFile(folder), layout, namedTensors(layout, flat), flat);
+}
+
+async function writeAdapterFile(
+  face: EngineFace,
+  file: string,
+  layout: AdapterLayout,
+  tensors: Map<string, ArchiveTensor>,
+  flat: Float32Array,
+): Promise<void> {
+  await face.writeSafetensors(file, tensors, { format: 'pt' });
+  const back = flattenAdapter(await face.readSafetensors(file), layout, file);
+  if (back.every((value, i) => value === flat[i])) return;
+  throw new FltacError('INTERNAL', `${file} does not read back as it was written`);
+}
+
 /** The backbone that an adapter belongs to. */
 export interface AdapterBase {
   id: string;
@@ -182,7 +241,7 @@ export interface AdapterBase {
 /**
  * Writes an adapter as a directory that PEFT loads: adapter_model.safetensors and adapter_config.json.
  *
- * @throws FltacError IO
+ * @throws FltacError IO; INTERNAL when the tensors do not read back equal
  */
 export async function writePeftDirectory(
   face: EngineFace,
@@ -198,9 +257,8 @@ export async function writePeftDirectory(
   const { layout, flat, spec, base, kind } = adapter;
   const task = peftTask(spec, kind);
   await makeFolder(folder);
-  await face.writeSafetensors(path.join(folder, 'adapter_model.safetensors'), namedTensors(layout, flat, plainName), {
-    format: 'pt',
-  });
+  const file = path.join(folder, 'adapter_model.safetensors');
+  await writeAdapterFile(face, file, layout, namedTensors(layout, flat, plainName), flat);
   await writeJsonFile(path.join(folder, 'adapter_config.json'), {
     base_model_name_or_path: base.id,
     bias: 'none',

@@ -1,10 +1,14 @@
-/** environment.json: on what a run was made. No variable of the process environment goes in, so no secret can. */
+/**
+ * environment.json: on what a run was made. No variable of the process environment goes in, and what comes from elsewhere (a
+ * mirror's address, a revision) is told without secrets.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { deviceRuns } from '../engine/placement.js';
 import { resolveThreads } from '../engine/threads.js';
+import { redactor } from '../net/secrets.js';
 import type { OpenRun } from './open.js';
 
 const require = createRequire(import.meta.url);
@@ -19,7 +23,7 @@ interface PackageFile {
 export function environmentRecord(run: OpenRun): Record<string, unknown> {
   const own = readPackage(PACKAGE_FILE);
   const { info } = run.engine;
-  return {
+  const record = {
     fltac: own.version,
     started: new Date().toISOString(),
     node: process.versions.node,
@@ -42,6 +46,7 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     head: { output: info.output, labels: run.spec.numLabels, trained: run.spec.trainHead },
     data: run.scenario.provenance,
   };
+  return JSON.parse(redactor(process.env)(JSON.stringify(record))) as Record<string, unknown>;
 }
 
 /** The version of fltac that runs. */

@@ -52,7 +52,7 @@ export async function evaluateRun(options: EvaluateRunOptions, context: RunConte
   const saved = await openSavedRound(found, { ...config, maxEvalBatches }, context);
   try {
     const { run } = saved;
-    const { scores, pairs } = await evaluateTasks(saved, chooseTasks(run, options.tasks), context);
+    const { scores, pairs } = await evaluateSaved(saved, chooseTasks(run, options.tasks), context);
     if (predictions !== undefined) await writeTextFile(predictions, predictionLines(run, pairs));
     return {
       folder: found.folder,
@@ -67,7 +67,8 @@ export async function evaluateRun(options: EvaluateRunOptions, context: RunConte
   }
 }
 
-async function evaluateTasks(
+/** Evaluates what clients hold of a saved round, as the run did. @throws as `evaluateHoldings` */
+export async function evaluateSaved(
   { run, bank, holdings }: SavedRound,
   wanted: readonly number[],
   context: RunContext,

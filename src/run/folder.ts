@@ -13,7 +13,9 @@ const OWN_NAMES = [
   /^(metrics|cluster_assignments|geometry)\.jsonl$/,
   /^adapters_round_\d+\.pt$/,
   /^config\.yaml$/,
-  /^(partition|environment)\.json$/,
+  /^(partition|environment|manifest)\.json$/,
+  /^initial_adapter\.safetensors$/,
+  /^submissions_round_\d+\.safetensors$/,
   /^report\.html$/,
   /^final$/,
   /^(exported|tensorboard)$/,
@@ -39,8 +41,10 @@ export const RUN_FILES = {
   config: 'config.yaml',
   partition: 'partition.json',
   environment: 'environment.json',
+  initial: 'initial_adapter.safetensors',
   final: 'final',
   checkpoint: 'checkpoint',
+  manifest: 'manifest.json',
 } as const;
 
 /** What to do with a run that is in the folder already: refuse the new one, replace it, or go on with it. */

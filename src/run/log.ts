@@ -3,6 +3,7 @@
  * A bar with the time left is drawn on a terminal; elsewhere progress is a plain line now and then.
  */
 import cliProgress from 'cli-progress';
+import { redactor } from '../net/secrets.js';
 
 /** Where the parts of fltac report what they do. Implementations write to stderr or keep the lines (tests). */
 export interface Log {
@@ -47,7 +48,8 @@ export function createLog(options: LogOptions = {}): Log {
   const terminal = (stream as LogStream).isTTY === true && env['TERM'] !== 'dumb';
   const colour = terminal && (env['NO_COLOR'] ?? '') === '';
   let bars = 0;
-  const line = (text: string) => stream.write(`${bars > 0 ? CLEAR_LINE : ''}${text}\n`);
+  const redact = redactor(env);
+  const line = (text: string) => stream.write(`${bars > 0 ? CLEAR_LINE : ''}${redact(text)}\n`);
   return {
     info: (message) => void line(message),
     warn: (message) => void line(colour ? `${YELLOW}warning:${RESET} ${message}` : `warning: ${message}`),

@@ -10,7 +10,15 @@ import { leadingCluster, type EvaluationCache, type TaskScore } from '../federat
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
 import { Federation, type RoundAssignment, type RoundOutcome } from '../federation/round.js';
-import { finalFolder, partitionRecord, writePeftDirectory, writeRoundAdapters } from './artifacts.js';
+import {
+  finalFolder,
+  partitionRecord,
+  roundFile,
+  writeInitialAdapter,
+  writePeftDirectory,
+  writeRoundAdapters,
+  writeSubmissions,
+} from './artifacts.js';
 import {
   cutJournal,
   markJournal,
@@ -25,8 +33,10 @@ import { RUN_FILES, clearRunFolder, removeLeftovers } from './folder.js';
 import { Journal } from './journal.js';
 import { LocalWork } from './local-work.js';
 import { formatSeconds, plural } from './log.js';
+import { writeManifest } from './manifest.js';
 import type { OpenRun, RunContext } from './open.js';
 import type { MethodOutcome } from './outcome.js';
+import { proveReload, withProof } from './proof.js';
 import { readCosts } from './read-run.js';
 import { assignmentRecord, evalRecords, geometryRecord, roundRecords } from './records.js';
 import { assertSameOrigin, fixedConfig, machineOf, originOf, tellOfDifferences } from './resume.js';
@@ -65,7 +75,7 @@ export async function runMethod(
   cache: EvaluationCache,
   untuned?: readonly TaskScore[],
 ): Promise<MethodRun> {
-  const federation = await createFederation(run, context, cache);
+  const federation = await createFederation(run, place.folder, context, cache);
   try {
     const method = new RunningMethod(run, place, context, federation, untuned);
     const progress = await method.finish(
@@ -96,7 +106,12 @@ export async function runMethod(
 
 const NO_ROUND = { clusteringAccuracy: null, ari: null, optimizerSteps: 0 };
 
-async function createFederation(run: OpenRun, context: RunContext, cache: EvaluationCache): Promise<Federation> {
+async function createFederation(
+  run: OpenRun,
+  folder: string,
+  context: RunContext,
+  cache: EvaluationCache,
+): Promise<Federation> {
   const { engine, spec, config, face } = run;
   const source = config.initialAdapter;
   const initial = source === null ? {} : { initial: await loadInitialAdapter(face, source, engine.layout(spec), spec) };
@@ -109,6 +124,7 @@ async function createFederation(run: OpenRun, context: RunContext, cache: Evalua
     settings: config,
     cohort: run.cohort.size,
     ...initial,
+    ...(config.saveSubmissions && { keepSubmissions: writeSubmissions.bind(undefined, face, folder) }),
     cache,
     log: context.log,
   });
@@ -151,6 +167,8 @@ class RunningMethod {
     const { folder } = this.#place;
     await clearRunFolder(folder);
     await this.#writeRecords(environmentRecord(this.#run));
+    const [initial] = this.#federation.clusterStates().values();
+    await writeInitialAdapter(this.#run.face, folder, this.#federation.layout, initial!);
     this.#announce();
     return this.#stoppable(0, () => this.#commit({ round: 0, untuned: null, last: null }));
   }
@@ -162,6 +180,8 @@ class RunningMethod {
     const { log } = this.#context;
     assertSameOrigin(folder, from, this.#run);
     this.#federation.restore(await readCheckpointState(face, folder, from, this.#federation.layout));
+    // It would tell of files that change now; the end writes it anew.
+    await this.#removeManifest();
     await cutJournal(this.#metrics.path, from.journals.metrics);
     await cutJournal(this.#assignments.path, from.journals.assignments);
     await cutJournal(this.#geometry.path, from.journals.geometry);
@@ -179,7 +199,7 @@ class RunningMethod {
     return from;
   }
 
-  /** The rounds that are left, and the final adapters. */
+  /** The rounds that are left, the final adapters, and the proof that what is saved is what was evaluated. */
   async finish(start: Progress): Promise<Progress> {
     const { rounds } = this.#federation;
     let progress = start;
@@ -188,7 +208,13 @@ class RunningMethod {
       progress = await this.#stoppable(round - 1, () => this.#round(round, progress));
     }
     await this.#writeFinal();
+    await this.#stoppable(rounds, () => this.#prove());
     return progress;
+  }
+
+  async #prove(): Promise<void> {
+    const { folder } = this.#place;
+    await writeManifest(folder, await proveReload(this.#run, this.#federation, folder, this.#context.signal));
   }
 
   /** All there is to a method that trains nothing. */
@@ -202,13 +228,15 @@ class RunningMethod {
   async #round(round: number, { untuned: known }: Progress): Promise<Progress> {
     const outcome = await this.#federation.round(round, this.#context.signal, this.#work);
     const untuned = known ?? (await this.#evaluateInitial());
-    const { assignment, scores, optimizerSteps } = outcome;
-    if (round % this.#run.config.saveEvery === 0 || round === this.#federation.rounds) {
-      await this.#saveAdapters(round, assignment);
-    }
+    const { assignment, scores, optimizerSteps, proof } = outcome;
+    const saved = round % this.#run.config.saveEvery === 0 || round === this.#federation.rounds;
+    if (saved) await this.#saveAdapters(round, assignment);
+    const assigned = assignmentRecord(round, assignment);
+    const adapters = saved ? roundFile(this.#place.folder, round) : undefined;
+    const records = await withProof(roundRecords(outcome), proof, assigned, adapters);
     if (outcome.geometry !== undefined) await this.#geometry.append([geometryRecord(round, outcome.geometry)]);
-    await this.#assignments.append([assignmentRecord(round, assignment)]);
-    await this.#metrics.append(roundRecords(outcome));
+    await this.#assignments.append([assigned]);
+    await this.#metrics.append(records);
     const { clusteringAccuracy, ari } = assignment;
     const last = { clusteringAccuracy, ari, optimizerSteps, ...(scores === undefined ? {} : { scores: [...scores] }) };
     const progress = await this.#commit({ round, untuned, last });
@@ -252,11 +280,18 @@ class RunningMethod {
     await writeJsonFile(path.join(folder, RUN_FILES.partition), partitionRecord(partition, config));
   }
 
+  async #removeManifest(): Promise<void> {
+    const file = path.join(this.#place.folder, RUN_FILES.manifest);
+    await rm(file, { force: true }).catch((cause: unknown) => {
+      throw new FltacError('IO', `${file} cannot be deleted: ${messageOf(cause)}`, { cause });
+    });
+  }
+
   async #removeLaterRounds(round: number): Promise<void> {
     const { folder } = this.#place;
     try {
       for (const name of await readdir(folder)) {
-        const saved = /^adapters_round_(\d+)\.pt$/.exec(name)?.[1];
+        const saved = /^(?:adapters|submissions)_round_(\d+)\.(?:pt|safetensors)$/.exec(name)?.[1];
         if (saved !== undefined && Number(saved) > round) await rm(path.join(folder, name), { force: true });
       }
     } catch (cause) {
@@ -324,7 +359,7 @@ class RunningMethod {
     }
   }
 
-  /** Work of the round after `saved`; when it fails the error says what the folder holds, and how to go on. */
+  /** Work of the round after `saved`, or what comes after all rounds; when it fails the error says what the folder holds, and how to go on. */
   async #stoppable<T>(saved: number, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -340,10 +375,9 @@ class RunningMethod {
           : `${saved === 1 ? 'round 1 is' : `rounds 1 to ${saved} are`} saved in ${folder}`;
       const kept = parts === 0 ? '' : `, and ${plural(parts, 'local fine-tune')} of round ${round}`;
       const saving = `${held}${kept}\nto go on: fltac train --resume ${shellWord(home)}`;
+      const where = saved >= rounds ? 'at the end of the run' : `in round ${round} of ${rounds}`;
       const message =
-        error.code === 'ABORTED'
-          ? `stopped in round ${round} of ${rounds}: ${saving}`
-          : `${error.message}\nthat was in round ${round} of ${rounds}: ${saving}`;
+        error.code === 'ABORTED' ? `stopped ${where}: ${saving}` : `${error.message}\nthat was ${where}: ${saving}`;
       throw new FltacError(error.code, message, { cause: error });
     }
   }

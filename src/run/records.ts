@@ -86,6 +86,16 @@ export function assignmentRecord(round: number, assignment: RoundAssignment): Js
     path,
     margin: rounded(assignment.margin),
     silhouette: rounded(assignment.silhouette),
+    update_norms: assignment.updateNorms,
+    clipped: assignment.clipped,
+    outliers: assignment.outliers.map(({ submission, measure, value, median }) => ({
+      submission,
+      client: assignment.clients[submission]!,
+      task: trueTasks[submission]!,
+      measure,
+      value,
+      median,
+    })),
   };
 }
 

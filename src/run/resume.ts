@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { camelName, CONFIG_KEYS, defaultOf, keyRow, type RunConfig } from '../config/schema.js';
 import { resolveThreads } from '../engine/threads.js';
 import { FltacError } from '../errors.js';
+import { redactor } from '../net/secrets.js';
 import { partitionRecord } from './artifacts.js';
 import { readCheckpoint, sha256Of, type CheckpointRecord } from './checkpoint.js';
 import type { JsonValue } from './journal.js';
@@ -76,16 +77,17 @@ function assertSameConfig(folder: string, record: CheckpointRecord, config: RunC
   );
 }
 
-/** What a run is made from: its model, its data and who holds which rows. */
+/** What a run is made from: its model, its data and who holds which rows; told without secrets. */
 export function originOf(run: OpenRun): Record<string, JsonValue> {
   const { model, scenario, partition, config } = run;
   const data = scenario.provenance.map(({ repo, revision, files }) => ({ repo, revision, files: [...files] }));
   const rows = partitionRecord(partition, config);
-  return {
+  const origin = {
     model: { id: model.id, revision: model.revision },
     data,
     partition: sha256Of(JSON.stringify(rows)),
   };
+  return JSON.parse(redactor(process.env)(JSON.stringify(origin))) as Record<string, JsonValue>;
 }
 
 /** @throws FltacError USAGE naming what a checkpoint was made from and what there is now, where they differ */

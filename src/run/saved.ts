@@ -4,6 +4,7 @@ import path from 'node:path';
 import { loadConfig } from '../config/load.js';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError, messageOf } from '../errors.js';
+import type { AdapterLayout } from '../engine/types.js';
 import type { Bank } from '../federation/engine.js';
 import type { Holding } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
@@ -44,15 +45,7 @@ export interface FoundRound {
  */
 export async function findRound(folder: string, wanted: number | undefined): Promise<FoundRound> {
   const absolute = path.resolve(folder);
-  let names: string[];
-  try {
-    names = await readdir(absolute);
-  } catch (cause) {
-    throw new FltacError('USAGE', `${absolute} is not a run's folder: ${messageOf(cause)}`, { cause });
-  }
-  if (!names.includes(RUN_FILES.config)) {
-    throw new FltacError('USAGE', `${absolute} is not a run's folder: it has no ${RUN_FILES.config}`);
-  }
+  const names = await assertRunFolder(absolute);
   const saved = names
     .flatMap((name) => /^adapters_round_(\d+)\.pt$/.exec(name)?.[1] ?? [])
     .map(Number)
@@ -63,6 +56,22 @@ export async function findRound(folder: string, wanted: number | undefined): Pro
   const hasFile = saved.includes(round);
   if (hasFile || round === 0) return { folder: absolute, round, hasFile };
   throw new FltacError('USAGE', `round ${round} is not saved in ${absolute}; saved are ${saved.join(', ')}`);
+}
+
+/**
+ * @param folder absolute path
+ * @returns the names in it
+ * @throws FltacError USAGE for a folder that is no run's
+ */
+export async function assertRunFolder(folder: string): Promise<string[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (cause) {
+    throw new FltacError('USAGE', `${folder} is not a run's folder: ${messageOf(cause)}`, { cause });
+  }
+  if (names.includes(RUN_FILES.config)) return names;
+  throw new FltacError('USAGE', `${folder} is not a run's folder: it has no ${RUN_FILES.config}`);
 }
 
 /** The configuration that a run was made with. @throws USAGE */
@@ -76,31 +85,50 @@ export function readRunConfig(folder: string): RunConfig {
  * @throws FltacError FORMAT or SHAPE for a round file that does not belong to the run; ABORTED; any error of the model or
  *   the data
  */
-export async function openSavedRound(
-  { folder, round, hasFile }: FoundRound,
-  config: RunConfig,
-  context: RunContext,
-): Promise<SavedRound> {
+export async function openSavedRound(found: FoundRound, config: RunConfig, context: RunContext): Promise<SavedRound> {
   const run = await openRun(config, context);
-  let bank: Bank | undefined;
   try {
-    const plan = planOf(run);
-    const saved = hasFile ? await readSaved(run, plan, roundFile(folder, round)) : undefined;
-    const clusters = saved === undefined ? [0] : [...saved.states.keys()];
-    bank = run.engine.createBank(run.spec, clusters.length);
-    await fill(bank, run, saved);
-    const held = saved?.held ?? saved?.labels ?? plan.adapters.map(() => 0);
-    const holdings = holdingsOf(plan, held, (_, number) => clusters.indexOf(number));
-    const made = bank;
+    const saved = await openRoundOf(run, found);
     const dispose = () => {
-      made.dispose();
+      saved.dispose();
       run.engine.dispose();
     };
-    return { folder, round, run, bank: made, holdings, dispose };
+    return { ...saved, dispose };
   } catch (error) {
-    bank?.dispose();
     run.engine.dispose();
     throw error;
+  }
+}
+
+/**
+ * Opens a round of a run that is open; disposing of the round leaves the run open.
+ *
+ * @throws FltacError FORMAT or SHAPE for a round file that does not belong to the run
+ */
+export async function openRoundOf(run: OpenRun, { folder, round, hasFile }: FoundRound): Promise<SavedRound> {
+  const plan = planOf(run);
+  const saved = hasFile ? await readSaved(run, plan, roundFile(folder, round)) : undefined;
+  const clusters = saved === undefined ? [0] : [...saved.states.keys()];
+  const bank = run.engine.createBank(run.spec, clusters.length);
+  try {
+    await fill(bank, run, saved);
+  } catch (error) {
+    bank.dispose();
+    throw error;
+  }
+  const held = saved?.held ?? saved?.labels ?? plan.adapters.map(() => 0);
+  const holdings = holdingsOf(plan, held, (_, number) => clusters.indexOf(number));
+  return { folder, round, run, bank, holdings, dispose: () => bank.dispose() };
+}
+
+/** The common initial adapter of a run, drawn or read as training does. */
+export async function initialAdapterOf(run: OpenRun): Promise<{ layout: AdapterLayout; flat: Float32Array }> {
+  const bank = run.engine.createBank(run.spec, 1);
+  try {
+    await fill(bank, run, undefined);
+    return { layout: bank.layout, flat: bank.get(0) };
+  } finally {
+    bank.dispose();
   }
 }
 

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KmeansBenchReport } from '../../src/bench/kmeans-report.js';
-import { PLANNED_COMMANDS } from '../../src/cli/planned.js';
 import { withDashes } from '../../src/cli/run.js';
 import { run, runWith } from './support.js';
 
@@ -35,6 +34,8 @@ describe('wrong usage', () => {
     [['judge', 'a.jsonl'], /--model <name>: is missing, and is needed/],
     [['judge', 'a.jsonl', '--model', 'm'], /api\.openai\.com\/v1 needs an API key: set OPENAI_API_KEY/],
     [['judge', 'a.jsonl', '--model', 'm', '--base-url', 'x'], /base URL .* must be an http\(s\) address/],
+    [['verify'], /missing required argument 'run'/],
+    [['verify', 'no-such-folder'], /no-such-folder is not a run's folder/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],
   ])('%j ends with exit code 2, one message on stderr and nothing on stdout', async (argv, message) => {
     const { code, stdout, stderr } = await run(...argv);
@@ -103,21 +104,6 @@ describe('wrong usage', () => {
   it('sends a flag that another command has to --override', async () => {
     const { stderr } = await run('partition', '--lr', '1');
     expect(stderr).toContain('--lr: is not a flag of this command; give it as --override lr=…');
-  });
-});
-
-describe('planned commands', () => {
-  it.each(Object.keys(PLANNED_COMMANDS))('%s ends with exit code 2 and names what there is', async (name) => {
-    for (const argv of [[name], [name, 'results/x', '--some', 'flag'], [name, '--help']]) {
-      const { code, stdout, stderr } = await run(...argv);
-      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-      expect(stderr).toContain(`fltac: fltac ${name} is not in this version yet; what there is: `);
-    }
-  });
-
-  it('are not in the help', async () => {
-    const { stdout } = await run('--help');
-    for (const name of Object.keys(PLANNED_COMMANDS)) expect(stdout).not.toMatch(new RegExp(`^ +${name} `, 'm'));
   });
 });
 

@@ -2,7 +2,14 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { chooseWaitPolicy, explainLoadFailure, loadAddon, NATIVE_ABI, packageRoot } from '../../src/engine/load.js';
+import {
+  boundProductCaches,
+  chooseWaitPolicy,
+  explainLoadFailure,
+  loadAddon,
+  NATIVE_ABI,
+  packageRoot,
+} from '../../src/engine/load.js';
 import { FltacError } from '../../src/errors.js';
 
 describe('the wait policy of OpenMP', () => {
@@ -26,6 +33,21 @@ describe('the wait policy of OpenMP', () => {
     delete env['OMP_WAIT_POLICY'];
     const child = spawnSync(process.execPath, ['-e', script], { cwd: packageRoot, env, encoding: 'utf8' });
     expect(child.stderr).toContain("OMP_WAIT_POLICY = 'PASSIVE'");
+  });
+});
+
+describe('the caches of compiled products', () => {
+  it('keep 64 by default', () => {
+    const env: NodeJS.ProcessEnv = {};
+    boundProductCaches(env);
+    expect(env).toEqual({ ONEDNN_PRIMITIVE_CACHE_CAPACITY: '64', LRU_CACHE_CAPACITY: '64' });
+  });
+
+  it.each(['ONEDNN_PRIMITIVE_CACHE_CAPACITY', 'LRU_CACHE_CAPACITY'])('keep as many as %s says', (name) => {
+    const env: NodeJS.ProcessEnv = { [name]: '1024' };
+    boundProductCaches(env);
+    expect(env).toMatchObject({ [name]: '1024' });
+    expect(Object.values(env).sort()).toEqual(['1024', '64']);
   });
 });
 

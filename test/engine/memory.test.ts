@@ -1,11 +1,41 @@
 import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { AdapterBank, Backbone } from '../../src/engine/index.js';
+import { makeConfig } from '../../src/config/index.js';
+import { AdapterBank, Backbone, memoryHeld } from '../../src/engine/index.js';
+import { silentLog } from '../../src/run/log.js';
+import { trainRun } from '../../src/run/train.js';
+import { temporaryFolder } from '../support/files.js';
 import { SPEC } from '../support/models.js';
 
 const engine = new URL('../../dist/engine/index.js', import.meta.url).href;
+const quickstart = fileURLToPath(new URL('../../quickstart/model', import.meta.url));
 const folder = fileURLToPath(new URL('../fixtures/small-bert', import.meta.url));
+
+/** Loads the quickstart's model, trains one of 400 adapters and disposes of it all, in a process of its own; then `body`. */
+function cycled(body: string): string {
+  const script = `
+    const { AdapterBank, Backbone, memoryHeld, setThreads, train } = await import(${JSON.stringify(engine)});
+    setThreads(1);
+    const spec = { rank: 4, loraAlpha: 16, loraDropout: 0.1, targetModules: ['query'], numLabels: 2, trainHead: true };
+    const cycle = async () => {
+      const backbone = await Backbone.load(${JSON.stringify(quickstart)});
+      const bank = new AdapterBank(backbone, spec, 400);
+      bank.initialise(0, 1n);
+      const examples = { ids: new Int32Array(128).fill(5), offsets: Int32Array.of(0, 64, 128), labels: new Int32Array(2) };
+      await train(bank, [{ row: 0, examples, batches: Int32Array.of(0, 1, 2), stream: 1n }], { lr: 1e-3, cohort: 1 });
+      const held = memoryHeld();
+      bank.dispose();
+      backbone.dispose();
+      return held;
+    };
+    ${body}`;
+  const node = ['--expose-gc', '--input-type=module', '--eval', script];
+  const child = spawnSync(process.execPath, node, { encoding: 'utf8' });
+  expect(child.stderr).toBe('');
+  return child.stdout;
+}
 
 /** Trains a little in a process of its own, then runs `body`. */
 function trained(body: string, limitKib?: number): string {
@@ -65,5 +95,63 @@ describe('memory that runs out', () => {
       same: true,
       again: true,
     });
+  });
+});
+
+describe('memory after dispose', () => {
+  it('is what it was, by its own count and by the system, however often a backbone and its bank are made', () => {
+    const output = cycled(`
+      for (let i = 0; i < 10; i += 1) await cycle();
+      gc();
+      const start = { rss: process.memoryUsage().rss, held: memoryHeld() };
+      const most = [];
+      for (let i = 0; i < 30; i += 1) most.push(await cycle());
+      gc();
+      const end = { rss: process.memoryUsage().rss, held: memoryHeld() };
+      console.log(JSON.stringify({ start, end, most: [...new Set(most)] }));`);
+    const { start, end, most } = JSON.parse(output) as Record<'start' | 'end', { rss: number; held: number }> & {
+      most: number[];
+    };
+    expect([start.held, end.held]).toEqual([0, 0]);
+    expect(most).toHaveLength(1);
+    expect(most[0]).toBeGreaterThan(3 * 2 ** 20);
+    // Were it not given back, 30 cycles would leave 30 times that: 200 MiB or more.
+    expect(end.rss - start.rss).toBeLessThan(10 * most[0]!);
+  });
+
+  it('is told to V8, which collects banks that nobody disposed of before they pile up', () => {
+    const output = cycled(`
+      const backbone = await Backbone.load(${JSON.stringify(quickstart)});
+      const start = memoryHeld();
+      let bank = new AdapterBank(backbone, spec, 1700);
+      const bytes = memoryHeld() - start;
+      let most = 0;
+      for (let i = 0; i < 100; i += 1) {
+        bank = new AdapterBank(backbone, spec, 1700);
+        // Handles are let go on the event loop.
+        await new Promise((resolve) => setImmediate(resolve));
+        most = Math.max(most, memoryHeld() - start);
+      }
+      console.log(JSON.stringify({ bytes, most }));`);
+    const { bytes, most } = JSON.parse(output) as Record<'bytes' | 'most', number>;
+    expect(bytes).toBeGreaterThan(8 * 2 ** 20);
+    // The JavaScript objects are tiny: without the bytes they stand for, V8 would see no reason to collect any.
+    expect(most).toBeLessThan(50 * bytes);
+  });
+});
+
+describe('memory over rounds', () => {
+  it('is held by the backbone and the banks of a run alone: the same after every round, and none at the end', async () => {
+    const held: number[] = [];
+    const note = (message: string) => message.startsWith('round ') && held.push(memoryHeld());
+    const sizes = { tasks: ['sentiment', 'topic'], nClients: 3, rounds: 12, localSteps: 1, batchSize: 2 };
+    const rare = { evalEvery: 4, saveEvery: 4, maxEvalBatches: 1, baselineMethod: 'none', threads: 1 } as const;
+    const outputDir = join(temporaryFolder(), 'run');
+    await trainRun(makeConfig({ scenario: 'quickstart', ...sizes, ...rare, outputDir }, {}), {
+      log: { ...silentLog(), info: note },
+    });
+    expect(held).toHaveLength(12);
+    expect(new Set(held).size).toBe(1);
+    expect(memoryHeld()).toBe(0);
   });
 });

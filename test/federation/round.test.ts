@@ -600,7 +600,7 @@ describe('self-checks', () => {
     });
   });
 
-  it('stop at an adapter that did not move, naming the module', async () => {
+  it('stop at an adapter that did not move, naming the tensor', async () => {
     const { federation, engine } = make();
     const train = engine.train.bind(engine);
     engine.train = async (bank, jobs, options) => {
@@ -611,23 +611,72 @@ describe('self-checks', () => {
       bank.set(jobs[0]!.row, after);
       return results;
     };
-    await expect(federation.round(1)).rejects.toThrow(/self\.query of client 0, task sst2, round 1 did not change/);
+    await expect(federation.round(1)).rejects.toThrow(
+      /self\.query\.lora_A\.default\.weight of client 0, task sst2, round 1 did not move/,
+    );
   });
 
-  it('let A stand still while B moves', async () => {
-    const { federation, engine } = make();
+  it('tell of an update of ordinary length that points the other way, where distances are recorded', async () => {
+    for (const recordDistances of [0, 50]) {
+      const { federation, engine } = make(
+        { recordDistances, method: 'oracle' },
+        Array.from({ length: 6 }, () => [30, 0, 0]),
+      );
+      const train = engine.train.bind(engine);
+      const { row } = federation.plan.adapters[2]!;
+      engine.train = async (bank, jobs, options) => {
+        const before = bank.get(row);
+        const results = await train(bank, jobs, options);
+        if (jobs.some((job) => job.row === row)) {
+          bank.set(
+            row,
+            bank.get(row).map((value, at) => 2 * before[at]! - value),
+          );
+        }
+        return results;
+      };
+      const { assignment } = await federation.round(1);
+      const expected = recordDistances === 0 ? [] : [{ submission: 2, measure: 'distance' }];
+      expect(assignment.outliers).toMatchObject(expected);
+      expect(assignment.outliers).toHaveLength(expected.length);
+    }
+  });
+
+  it.each([
+    ['is told of', {}],
+    ['counts no more than the bound', { maxUpdateNorm: 3 }],
+  ])('a client whose update is scaled fiftyfold %s', async (_, settings) => {
+    const { federation, engine } = make({ ...settings, method: 'oracle' });
+    const honest = make({ ...settings, method: 'oracle' });
     const train = engine.train.bind(engine);
+    const start = federation.clusterStates().get(0)!;
+    const bad = federation.plan.adapters.findIndex(({ client }) => client === 1);
+    const { row } = federation.plan.adapters[bad]!;
     engine.train = async (bank, jobs, options) => {
-      const before = jobs.map((job) => bank.get(job.row));
+      const before = bank.get(row);
       const results = await train(bank, jobs, options);
-      jobs.forEach((job, i) => {
-        const after = bank.get(job.row);
-        after.set(before[i]!.subarray(0, 2));
-        bank.set(job.row, after);
-      });
+      bank.set(
+        row,
+        bank.get(row).map((value, at) => before[at]! + 50 * (value - before[at]!)),
+      );
       return results;
     };
-    await expect(federation.round(1)).resolves.toMatchObject({ round: 1 });
+    const { assignment } = await federation.round(1);
+    const { assignment: usual } = await honest.federation.round(1);
+    expect(usual.outliers).toEqual([]);
+    expect(assignment.outliers).toMatchObject([{ submission: bad, measure: 'update_norm' }]);
+    expect(assignment.updateNorms[bad]).toBeCloseTo(50 * usual.updateNorms[bad]!, 1);
+    const away = (made: typeof federation) => {
+      const mean = made.clusterStates().get(assignment.labels[bad]!)!;
+      return Math.hypot(...mean.map((value, at) => value - start[at]!));
+    };
+    if ('maxUpdateNorm' in settings) {
+      expect(assignment.clipped).toContain(bad);
+      expect(away(federation)).toBeLessThanOrEqual(3.0001);
+    } else {
+      expect(assignment.clipped).toEqual([]);
+      expect(away(federation)).toBeGreaterThan(5 * away(honest.federation));
+    }
   });
 
   it('pass an abort on', async () => {

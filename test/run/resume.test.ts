@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RunConfig } from '../../src/config/index.js';
+import { FltacError } from '../../src/errors.js';
 import { readCheckpoint } from '../../src/run/checkpoint.js';
 import { trainRun, type TrainContext } from '../../src/run/train.js';
 import { contents, fakeConfig, fakeRun, readJsonl, type FakeRun, type Row } from './support.js';
@@ -149,6 +150,32 @@ describe('a run that is resumed', () => {
     expect((error as Error).message).toMatch(new RegExp(`local fine-tunes of round 2\n${rest} ${folder}$`));
     const { run } = await resume(folder);
     expect(run.lines.join('\n')).toContain(`${folder} goes on after round 1 of 3`);
+  });
+
+  it('proves what is saved at its end, where it was stopped in that proof', async () => {
+    const run = fakeRun();
+    const evaluate = run.engine.evaluate.bind(run.engine);
+    let calls = 0;
+    run.engine.evaluate = (...args) => {
+      calls += 1;
+      return evaluate(...args);
+    };
+    await trainRun(configOf(path.join(root, 'counted')), run.context);
+    const all = calls;
+    const stopped = fakeRun();
+    calls = 0;
+    stopped.engine.evaluate = (...args) => {
+      calls += 1;
+      if (calls === all) return Promise.reject(new FltacError('ABORTED', 'stopped'));
+      return evaluate(...args);
+    };
+    await expect(trainRun(configOf(folder), stopped.context)).rejects.toThrow(
+      /^stopped at the end of the run: rounds 1 to 3 are saved in .*\nto go on: fltac train --resume/,
+    );
+    expect(await readdir(folder)).not.toContain('manifest.json');
+    const { files } = await resume(folder);
+    expect(Object.keys(files)).toContain('manifest.json');
+    expect(files).toEqual(await whole());
   });
 
   it('tells the outcome of the whole', async () => {

@@ -97,16 +97,21 @@ export async function contents(of: string): Promise<Record<string, string>> {
   for (const entry of entries.filter((item) => item.isFile() && item.name !== 'environment.json')) {
     const file = path.join(entry.parentPath, entry.name);
     const text = await readFile(file, 'utf8');
-    files[path.relative(of, file)] =
-      entry.name === 'state.json' ? withoutTimes(text) : text.replace(SECONDS, '"seconds":0').replaceAll(of, '');
+    const timeless = TIMELESS[entry.name] ?? ((all: string) => all.replace(SECONDS, '"seconds":0').replaceAll(of, ''));
+    files[path.relative(of, file)] = timeless(text);
   }
   return files;
 }
 
 const SECONDS = /"seconds":[^,}]+/g;
 
-/** A checkpoint's state without what the journals' times go into. */
-function withoutTimes(text: string): string {
-  const state = JSON.parse(text) as Row;
-  return JSON.stringify({ ...state, seconds: 0, journals: null }, null, 2);
-}
+/** How files that hold hashes of times are compared. */
+const TIMELESS: Readonly<Record<string, (text: string) => string>> = {
+  'state.json': (text) => JSON.stringify({ ...(JSON.parse(text) as Row), seconds: 0, journals: null }, null, 2),
+  'manifest.json': (text) => {
+    const { reload, files } = JSON.parse(text) as { reload: Row; files: Record<string, Row> };
+    // These hold times, and the folder; what else of them is compared is their content.
+    for (const name of ['config.yaml', 'environment.json', 'metrics.jsonl']) files[name] = {};
+    return JSON.stringify({ reload, files }, null, 2);
+  },
+};

@@ -1,11 +1,13 @@
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Writable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { loadConfig } from '../../src/config/index.js';
 import { FltacError } from '../../src/errors.js';
 import { readRoundAdapters } from '../../src/run/artifacts.js';
-import { silentLog } from '../../src/run/log.js';
+import type { Scenario } from '../../src/data/scenario.js';
+import { createLog, silentLog } from '../../src/run/log.js';
 import { trainRun } from '../../src/run/train.js';
 import { FAKE_LAYOUT, fakeFace } from '../support/fake-engine.js';
 import { contents, fakeConfig, fakeRun, readJsonl, type Row } from './support.js';
@@ -33,6 +35,8 @@ describe('a run', () => {
       'environment.json',
       'final',
       'geometry.jsonl',
+      'initial_adapter.safetensors',
+      'manifest.json',
       'metrics.jsonl',
       'partition.json',
     ]);
@@ -74,6 +78,34 @@ describe('a run', () => {
     await trainRun(fakeConfig(folder), context);
     expect(calls[0]).toBe('train');
     expect(calls).toContain('evaluate');
+  });
+
+  it('leaves no secret in any file or message, whoever repeats it', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_planted_token');
+    vi.stubEnv('OPENAI_API_KEY', 'sk-planted-key');
+    const said: string[] = [];
+    const stream = new Writable({
+      write: (chunk: Buffer, _, done) => {
+        said.push(String(chunk));
+        done();
+      },
+    });
+    const run = fakeRun({ log: createLog({ stream }) });
+    const parts = run.context.parts!;
+    const provenance = [{ repo: 'a/b', revision: 'hf_planted_token', files: ['https://me:pass@mirror.example/a/b'] }];
+    parts.loadScenario = () =>
+      Promise.resolve({
+        name: 'glue',
+        metric: 'accuracy' as const,
+        tasks: run.tasks,
+        provenance,
+      } as unknown as Scenario);
+    await trainRun(fakeConfig(folder), run.context).finally(() => vi.unstubAllEnvs());
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+      if (entry.isFile()) said.push(await readFile(path.join(entry.parentPath, entry.name), 'utf8'));
+    }
+    expect(said.join('\n')).not.toMatch(/planted|me:pass/);
+    expect(said.join('\n')).toContain('https://***@mirror.example/a/b');
   });
 
   it('logs the mean loss of the local steps', async () => {

@@ -22,7 +22,7 @@ import type {
   TrainJob,
   TrainOptions,
 } from '../../src/engine/types.js';
-import { FltacError } from '../../src/errors.js';
+import { FltacError, messageOf } from '../../src/errors.js';
 import type { AverageOptions, Bank, Engine, EngineFace } from '../../src/federation/engine.js';
 
 const QUERY = 'base_model.model.bert.encoder.layer.0.attention.self.query';
@@ -36,6 +36,9 @@ export const FAKE_LAYOUT: AdapterLayout = {
   ],
   size: 10,
 };
+
+/** Values of the layout's A, which comes first. */
+const FACTOR_A_SIZE = 2;
 
 const INFO: BackboneInfo = {
   family: 'fake',
@@ -198,6 +201,7 @@ export class FakeEngine implements Engine {
         const next = values.map(
           (x, i) => x + 20 * options.lr * (goal[i]! - x) + 0.01 * noise(job.stream, step * 16 + i),
         );
+        if (options.freezeA === true) next.set(values.subarray(0, FACTOR_A_SIZE));
         bank.set(job.row, next);
         options.onProgress?.(++done, total);
       }
@@ -321,14 +325,24 @@ export function fakeFace(engine: FakeEngine = new FakeEngine()): EngineFace & { 
     describeArchitecture: () => engine.info,
     environment: () => ({ libtorch: 'fake' }),
     writeArchive: (path, value) => writeFile(path, JSON.stringify(encode(value))),
-    readArchive: async (path) => decode(JSON.parse(await readFile(path, 'utf8')) as Encoded),
+    readArchive: readEncoded,
     writeSafetensors: (path, tensors) => writeFile(path, JSON.stringify(encode(tensors))),
-    readSafetensors: async (path) =>
-      decode(JSON.parse(await readFile(path, 'utf8')) as Encoded) as Map<string, ArchiveTensor>,
+    readSafetensors: async (path) => (await readEncoded(path)) as Map<string, ArchiveTensor>,
   };
 }
 
 type Encoded = { map: [string | number, Encoded][] } | { shape: number[]; data: number[] } | { plain: unknown };
+
+async function readEncoded(path: string): Promise<ArchiveValue> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new FltacError('IO', `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  });
+  try {
+    return decode(JSON.parse(text) as Encoded);
+  } catch (cause) {
+    throw new FltacError('FORMAT', `${path} is not JSON: ${messageOf(cause)}`, { cause });
+  }
+}
 
 function encode(value: ArchiveValue): Encoded {
   if (value instanceof Map)

@@ -36,6 +36,14 @@ export const MACHINE_KEYS = {
     default: 1,
     meaning: 'rounds between two adapters_round_<t>.pt; the last round is always saved',
   }),
+  save_submissions: key({
+    ...FREE_KEY,
+    kind: boolean(),
+    default: false,
+    meaning:
+      'whether every round also leaves its adapters as clients sent them (submissions_round_<t>.safetensors), from which ' +
+      'fltac verify computes the averages anew',
+  }),
   cohort: key({
     ...FREE_KEY,
     kind: integerOrAuto({ min: 1 }),

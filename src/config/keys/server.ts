@@ -1,5 +1,5 @@
 /** Config keys: server. */
-import { boolean, integer, integerOr, number, oneOf } from '../kinds.js';
+import { boolean, integer, integerOr, number, oneOf, optionalNumber } from '../kinds.js';
 import { KEY, rowsOf } from '../row.js';
 
 const key = rowsOf('server');
@@ -27,6 +27,15 @@ export const SERVER_KEYS = {
     meaning:
       'format in which clients send what changed in an adapter; what rounding takes away is sent later (error feedback)',
     alsoCalled: ['compression', 'quantization', 'quantisation'],
+  }),
+  max_update_norm: key({
+    ...KEY,
+    kind: optionalNumber({ above: 0 }),
+    default: null,
+    meaning:
+      'longest change (Euclidean norm over all values of an adapter) that a client may make in a round; longer ones are ' +
+      'shortened to it before K-means; null allows any',
+    alsoCalled: ['clip_norm', 'norm_bound', 'max_norm'],
   }),
   kmeans_k: key({
     ...KEY,

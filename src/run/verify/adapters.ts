@@ -1,0 +1,289 @@
+/** Checks of the adapters that a run saved: structure, training, aggregates and the PEFT directories. */
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { AdapterLayout, ArchiveTensor } from '../../engine/types.js';
+import { FltacError } from '../../errors.js';
+import { AGGREGATIONS, leavesEqual } from '../../federation/aggregation.js';
+import { compareMean } from '../../federation/checks.js';
+import { holdingsOf } from '../../federation/held.js';
+import { flattenAdapter } from '../../federation/initial.js';
+import { leadingCluster } from '../../federation/evaluation.js';
+import { WEIGHTS } from '../../federation/server.js';
+import type { Plan } from '../../federation/plan.js';
+import {
+  finalFolder,
+  initialFile,
+  readRoundAdapters,
+  roundFile,
+  submissionName,
+  submissionsFile,
+} from '../artifacts.js';
+import type { RoundAdapters } from '../artifacts.js';
+import { RUN_FILES } from '../folder.js';
+import { readJson, type Evidence, type Journals } from './evidence.js';
+import { Faults, skipped, type Finding } from './findings.js';
+import type { AssignmentLine } from './journals.js';
+
+/** The shape of a run's adapters, and what they started from. */
+export interface InitialAdapter {
+  layout: AdapterLayout;
+  flat: Float32Array;
+}
+
+/**
+ * Reads the initial adapter, whose tensors are the layout that all other adapters must have, and compares the layout with
+ * the configuration.
+ */
+export async function readInitial({ face, folder, config }: Evidence, faults: Faults): Promise<InitialAdapter> {
+  const file = initialFile(folder);
+  const tensors = await face.readSafetensors(file);
+  const layout = layoutOf(tensors);
+  const flat = flattenAdapter(tensors, layout, file);
+  if (!flat.every(Number.isFinite)) faults.add(`${RUN_FILES.initial} holds values that are not finite`);
+  const modules = new Set<string>();
+  for (const { name, shape } of layout.tensors) {
+    const factor = /\.([^.]+)\.lora_([AB])\./.exec(name);
+    if (factor === null) continue;
+    modules.add(factor[1]!);
+    const rank = factor[2] === 'A' ? shape[0] : shape[1];
+    if (rank !== config.loraRank) faults.add(`${name} has rank ${rank}, config.yaml has lora_rank ${config.loraRank}`);
+  }
+  const absent = config.targetModules.filter((target) => !modules.has(target.split('.').at(-1)!));
+  if (absent.length > 0) faults.add(`no tensor is of the target modules ${absent.join(', ')}`);
+  return { layout, flat };
+}
+
+/** Tensors as an adapter's layout: in byte order of their names, without gaps. */
+function layoutOf(tensors: ReadonlyMap<string, ArchiveTensor>): AdapterLayout {
+  const inOrder = [...tensors].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  let size = 0;
+  const laid = inOrder.map(([name, { shape, data }]) => {
+    const offset = size;
+    size += data.length;
+    return { name, shape, offset };
+  });
+  return { tensors: laid, size };
+}
+
+/** A saved round that could be read. */
+interface ReadRound extends RoundAdapters {
+  file: string;
+}
+
+/** Findings over all round files, which are read once, one after another. */
+export async function checkRounds(
+  run: Evidence,
+  initial: InitialAdapter,
+  plan: Plan,
+  journals: Journals,
+): Promise<Finding[]> {
+  const { folder, config, plannedRounds, savedRounds } = run;
+  const files = new Faults();
+  const training = new Faults();
+  const complete = journals.metrics.rounds.length;
+  const due = (round: number) => round % config.saveEvery === 0 || round === plannedRounds;
+  const missing = Array.from({ length: complete + 1 }, (_, round) => round).filter(
+    (round) => (round > 0 || plannedRounds === 0) && due(round) && !savedRounds.includes(round),
+  );
+  for (const round of missing) files.add(`adapters_round_${round}.pt is missing`);
+  for (const round of savedRounds.filter((saved) => saved > complete + 1)) {
+    files.add(`adapters_round_${round}.pt is of a round that metrics.jsonl does not have`);
+  }
+  let before: ReadRound | undefined;
+  let read = 0;
+  for (const round of savedRounds) {
+    // A round that broke off may leave its file; resuming replaces it.
+    if (round > complete && round > 0) continue;
+    const file = roundFile(folder, round);
+    try {
+      const adapters = await readRoundAdapters(run.face, file, initial.layout);
+      checkRoundFile(run, adapters, round, journals.assignments[round - 1], files);
+      const now: ReadRound = { ...adapters, file: path.basename(file) };
+      if (round > 0) checkTrained(run, initial, now, before, training);
+      before = now;
+      read += 1;
+    } catch (error) {
+      files.catch(error);
+      before = undefined;
+    }
+  }
+  return [
+    files.finding(
+      'round files',
+      `${read} files have the adapter's tensors, labels and clusters of the journal, finite values`,
+    ),
+    plannedRounds === 0
+      ? skipped('training', 'the method trains nothing')
+      : training.finding(
+          'training',
+          run.aggregation.freezesA
+            ? 'every B and head differs from the initial adapter and from the round before, none is zero; A is frozen'
+            : 'every tensor differs from the initial adapter and from the round before, none is zero',
+        ),
+    await checkFinal(run, initial, plan, before, complete),
+    await checkAggregates(run, initial, journals),
+  ];
+}
+
+function checkRoundFile(
+  { aggregation }: Evidence,
+  adapters: RoundAdapters,
+  round: number,
+  line: AssignmentLine | undefined,
+  faults: Faults,
+): void {
+  const name = `adapters_round_${round}.pt`;
+  if (adapters.round !== round) faults.add(`${name} holds round ${adapters.round}`);
+  // Where members of a cluster hold different adapters the file's labels are places in submission order.
+  const labels = leavesEqual(aggregation) ? line?.labels : line?.labels.map((_, i) => i);
+  if (labels !== undefined && adapters.labels.join() !== labels.join()) {
+    faults.add(`${name}: its labels differ from cluster_assignments.jsonl`);
+  }
+  if (line !== undefined && adapters.trueTasks.join('\n') !== line.true_tasks.join('\n')) {
+    faults.add(`${name}: its true_tasks differ from cluster_assignments.jsonl`);
+  }
+  const used = new Set([...adapters.labels, ...(adapters.held ?? [])]);
+  const unused = [...adapters.states.keys()].filter((cluster) => !used.has(cluster));
+  if (unused.length > 0) faults.add(`${name}: nobody holds cluster ${unused.join(', ')}`);
+  for (const [cluster, state] of adapters.states) {
+    if (!state.every(Number.isFinite)) faults.add(`${name}: cluster ${cluster} holds values that are not finite`);
+  }
+}
+
+/**
+ * Of each cluster of the round, every tensor must have left the initial adapter and all adapters of the round before, and
+ * hold something; a frozen A must be the initial one. What absent clients kept is older, and left alone.
+ */
+function checkTrained(
+  { aggregation }: Evidence,
+  initial: InitialAdapter,
+  now: ReadRound,
+  before: ReadRound | undefined,
+  faults: Faults,
+): void {
+  const { layout } = initial;
+  const earlier = [...(before?.states ?? [])].map(([cluster, flat]) => ({
+    of: `${before!.file}, cluster ${cluster}`,
+    flat,
+  }));
+  const sources = [{ of: 'the initial adapter', flat: initial.flat }, ...earlier];
+  for (const [cluster, state] of now.states) {
+    if (!now.labels.includes(cluster)) continue;
+    layout.tensors.forEach(({ name, offset }, i) => {
+      const end = layout.tensors[i + 1]?.offset ?? layout.size;
+      const what = `${now.file}: ${name} of cluster ${cluster}`;
+      if (aggregation.freezesA && name.includes('.lora_A.')) {
+        if (!sameRange(initial.flat, state, offset, end)) faults.add(`${what} is frozen, but not the initial one`);
+        return;
+      }
+      if (state.subarray(offset, end).every((value) => value === 0)) faults.add(`${what} is all zeros`);
+      const stale = sources.find(({ flat }) => sameRange(flat, state, offset, end));
+      if (stale !== undefined) faults.add(`${what} was not trained: it is that of ${stale.of}`);
+    });
+  }
+}
+
+function sameRange(a: Float32Array, b: Float32Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) if (a[at] !== b[at]) return false;
+  return true;
+}
+
+/** The PEFT directories: each task's leading adapter of the last round, value for value. */
+async function checkFinal(
+  run: Evidence,
+  { layout }: InitialAdapter,
+  plan: Plan,
+  last: ReadRound | undefined,
+  complete: number,
+): Promise<Finding> {
+  const check = 'final adapters';
+  const { folder, config, plannedRounds } = run;
+  if (complete < plannedRounds) return skipped(check, 'the run writes them at its end');
+  if (last?.round !== plannedRounds) return skipped(check, 'the last round cannot be read');
+  const faults = new Faults();
+  const holdings = holdingsOf(plan, last.held ?? last.labels, () => 0);
+  let compared = 0;
+  for (const [index, task] of plan.tasks.entries()) {
+    const leading = leadingCluster(holdings, index);
+    if (leading === undefined) continue;
+    const file = path.join(finalFolder(folder, task), 'adapter_model.safetensors');
+    try {
+      const flat = flattenAdapter(await run.face.readSafetensors(file), layout, file);
+      const fault = firstDifference(layout, flat, last.states.get(leading.cluster)!);
+      if (fault !== undefined)
+        faults.add(`final/${task}: ${fault} is not that of ${last.file}, cluster ${leading.cluster}`);
+      const { r, lora_alpha } = await readJson(path.join(finalFolder(folder, task), 'adapter_config.json'));
+      if (r !== config.loraRank || lora_alpha !== config.loraAlpha) {
+        faults.add(`final/${task}: adapter_config.json has r ${String(r)} and lora_alpha ${String(lora_alpha)}`);
+      }
+      compared += 1;
+    } catch (error) {
+      faults.catch(error);
+    }
+  }
+  const expected = new Set(plan.tasks);
+  const found = await readdir(path.join(folder, RUN_FILES.final)).catch(() => []);
+  for (const name of found.filter((entry) => !expected.has(entry))) faults.add(`final/${name} is no task of the run`);
+  return faults.finding(check, `${compared} PEFT directories hold the last round's adapters`);
+}
+
+function firstDifference(layout: AdapterLayout, a: Float32Array, b: Float32Array): string | undefined {
+  const at = a.findIndex((value, i) => value !== b[i]);
+  return at < 0 ? undefined : layout.tensors.filter(({ offset }) => offset <= at).at(-1)!.name;
+}
+
+/** That each saved cluster is the weighted mean of the submissions that were kept. */
+async function checkAggregates(run: Evidence, { layout }: InitialAdapter, journals: Journals): Promise<Finding> {
+  const check = 'aggregates';
+  const { folder, face, config, aggregation } = run;
+  if (aggregation !== AGGREGATIONS.mean) {
+    return skipped(
+      check,
+      `with aggregation ${config.aggregation} what clients hold are not the means of what they sent`,
+    );
+  }
+  const faults = new Faults();
+  const present = new Set(await readdir(folder));
+  let means = 0;
+  for (const line of journals.assignments.slice(0, journals.metrics.rounds.length)) {
+    const file = submissionsFile(folder, line.round);
+    if (!present.has(path.basename(file)) || !run.savedRounds.includes(line.round)) continue;
+    try {
+      const tensors = await face.readSafetensors(file);
+      const { states } = await readRoundAdapters(face, roundFile(folder, line.round), layout);
+      for (const [cluster, state] of states) {
+        const members = line.labels.flatMap((label, i) => (label === cluster ? [i] : []));
+        if (members.length === 0) continue;
+        const terms = members.map((i) => ({
+          weight: WEIGHTS[config.weights]({ client: line.clients[i]!, slot: 0, row: 0, samples: line.samples[i]! }),
+          values: submitted(tensors, submissionName(line.clients[i]!, line.true_tasks[i]!), layout, file),
+        }));
+        const { fault } = compareMean(state, terms.length, () => terms);
+        if (fault !== undefined) {
+          faults.add(
+            `round ${line.round}, cluster ${cluster}: value ${fault.at} is ${fault.found}, the weighted mean of its ` +
+              `${members.length} submissions ${fault.expected}`,
+          );
+        }
+        means += 1;
+      }
+    } catch (error) {
+      faults.catch(error);
+    }
+  }
+  if (means === 0 && !faults.any) {
+    return skipped(check, 'no submissions were kept (save_submissions: true keeps those of saved rounds)');
+  }
+  return faults.finding(check, `${means} clusters are the weighted means of their submissions`);
+}
+
+function submitted(
+  tensors: ReadonlyMap<string, ArchiveTensor>,
+  name: string,
+  layout: AdapterLayout,
+  file: string,
+): Float32Array {
+  const tensor = tensors.get(name);
+  if (tensor?.data.length === layout.size) return tensor.data;
+  throw new FltacError('SHAPE', `${file} lacks the submission ${name} of ${layout.size} values`);
+}

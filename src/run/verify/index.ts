@@ -1,0 +1,111 @@
+/**
+ * `fltac verify`: what a run's folder claims, checked from its files. Digests catch any later change while they are there;
+ * all else is computed again, so that a folder without them is checked too.
+ */
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { EngineFace } from '../../federation/engine.js';
+import { RUN_FILES } from '../folder.js';
+import type { RunContext } from '../open.js';
+import { assertRunFolder, readRunConfig } from '../saved.js';
+import { checkRounds, readInitial, type InitialAdapter } from './adapters.js';
+import { checkEvaluation } from './evaluation.js';
+import {
+  gatherEvidence,
+  planEvidence,
+  readJournals,
+  type Evidence,
+  type Journals,
+  type PlanEvidence,
+} from './evidence.js';
+import { Faults, attempt, skipped, type Finding } from './findings.js';
+import { checkAssignments, checkManifest, checkMetrics, checkPartition, checkProofs } from './records.js';
+
+export type { Finding, Status } from './findings.js';
+
+export interface VerifyOptions {
+  /** a run's folder */
+  folder: string;
+  /** opens model and data and evaluates the saved rounds anew */
+  evaluate?: boolean;
+}
+
+export interface VerifyOutcome {
+  /** absolute path */
+  folder: string;
+  /** whether no check failed */
+  passed: boolean;
+  /** checks of a baseline in the folder have its name before theirs */
+  findings: readonly Finding[];
+}
+
+/**
+ * Checks a finished or interrupted run from its files. Without `evaluate` neither model nor data are needed.
+ *
+ * @throws FltacError USAGE for a folder that is no run's, or whose config.yaml cannot be read; ABORTED
+ */
+export async function verifyRun(options: VerifyOptions, context: RunContext): Promise<VerifyOutcome> {
+  const folder = path.resolve(options.folder);
+  const face = context.parts?.face ?? (await import('../../federation/native-engine.js')).nativeEngine;
+  const findings = await verifyFolder(folder, face, options.evaluate ?? false, context);
+  for (const name of (await readdir(folder)).filter((entry) => /^baseline_[a-z]+$/.test(entry)).sort()) {
+    const own = await verifyFolder(path.join(folder, name), face, options.evaluate ?? false, context);
+    findings.push(...own.map((finding) => ({ ...finding, check: `${name}: ${finding.check}` })));
+  }
+  return { folder, passed: findings.every(({ status }) => status !== 'fail'), findings };
+}
+
+async function verifyFolder(
+  folder: string,
+  face: EngineFace,
+  evaluate: boolean,
+  context: RunContext,
+): Promise<Finding[]> {
+  await assertRunFolder(folder);
+  const run = await gatherEvidence(folder, face, readRunConfig(folder));
+  const order = new Faults();
+  const [journals, unreadable] = await opened('journals', () => readJournals(run, order));
+  const [partition, unplanned] = await opened('partition', () => planEvidence(run));
+  const complete = journals?.metrics.rounds.length === run.plannedRounds;
+  const findings = [
+    await attempt('manifest', (faults) => checkManifest(run, complete, faults)),
+    ...unreadable,
+    ...unplanned,
+  ];
+  if (partition !== undefined) findings.push(await attempt('partition', (faults) => checkPartition(partition, faults)));
+  if (journals === undefined || partition === undefined) return findings;
+  findings.push(await attempt('metrics', () => checkMetrics(run, partition.plan, journals, order)));
+  if (run.plannedRounds > 0) {
+    findings.push(
+      await attempt('assignments', (faults) => checkAssignments(run, partition.plan, journals, faults)),
+      await attempt('round proofs', (faults) => checkProofs(run, journals, faults)),
+    );
+  }
+  findings.push(...(await checkAdapters(run, partition, journals)));
+  if (evaluate) findings.push(...(await checkEvaluation(run, journals, context)));
+  return findings;
+}
+
+async function checkAdapters(run: Evidence, { plan }: PlanEvidence, journals: Journals): Promise<Finding[]> {
+  let initial: InitialAdapter | undefined;
+  const layout = await attempt('adapter layout', async (faults) => {
+    initial = await readInitial(run, faults);
+    const { tensors, size } = initial.layout;
+    return faults.finding('adapter layout', `${tensors.length} tensors, ${size} values, as config.yaml asks for`);
+  });
+  if (initial === undefined) {
+    const why = `${RUN_FILES.initial}, which says what adapters look like and start from, cannot be read`;
+    return [layout, skipped('round files', why), skipped('training', why), skipped('final adapters', why)];
+  }
+  return [layout, ...(await checkRounds(run, initial, plan, journals))];
+}
+
+/** A value that several checks need, or the finding that says why it is not there. */
+async function opened<T>(check: string, open: () => Promise<T>): Promise<[T | undefined, Finding[]]> {
+  let value: T | undefined;
+  const finding = await attempt(check, async (faults) => {
+    value = await open();
+    return faults.finding(check, '');
+  });
+  return value === undefined ? [undefined, [finding]] : [value, []];
+}

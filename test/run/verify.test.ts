@@ -1,0 +1,345 @@
+import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { RunConfig } from '../../src/config/index.js';
+import type { ArchiveDict, ArchiveTensor } from '../../src/engine/types.js';
+import { trainRun } from '../../src/run/train.js';
+import { verifyRun } from '../../src/run/verify/index.js';
+import { fakeFace } from '../support/fake-engine.js';
+import { fakeConfig, fakeRun, languageConfig, languageRun, readJsonl, type Row } from './support.js';
+
+let root: string;
+let folder: string;
+beforeEach(async () => {
+  root = await mkdtemp(path.join(os.tmpdir(), 'fltac-verify-'));
+  folder = path.join(root, 'run');
+});
+afterEach(() => rm(root, { recursive: true }));
+
+/** What the fake engine's layout is, whatever it is asked for. */
+const FAKE_ADAPTER = { loraRank: 1, targetModules: ['query'] };
+
+const at = (name: string) => path.join(folder, name);
+const face = fakeFace();
+const HEAD = 'base_model.model.classifier.modules_to_save.default.weight';
+const FACTOR = 'base_model.model.bert.encoder.layer.0.attention.self.query.lora_B.default.weight';
+
+async function trained(changes: Partial<RunConfig> = {}): Promise<void> {
+  await trainRun(fakeConfig(folder, { ...FAKE_ADAPTER, ...changes }), fakeRun().context);
+}
+
+async function verify(evaluate = false): Promise<{ passed: boolean; failed: Record<string, string>; text: string }> {
+  const { passed, findings } = await verifyRun({ folder, evaluate }, fakeRun().context);
+  const failed = findings.filter(({ status }) => status === 'fail').map(({ check, detail }) => [check, detail]);
+  const text = findings.map(({ check, status, detail }) => `${status} ${check}: ${detail}`).join('\n');
+  return { passed, failed: Object.fromEntries(failed) as Record<string, string>, text };
+}
+
+/** Takes every digest out of the folder, as a forger would who cannot make them fit. */
+async function withoutDigests(): Promise<void> {
+  await rm(at('manifest.json'));
+  await editJournal('metrics.jsonl', (row) => delete row['proof']);
+}
+
+async function editJournal(name: string, change: (row: Row) => unknown): Promise<void> {
+  const rows = await readJsonl(at(name));
+  rows.forEach(change);
+  await writeFile(at(name), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+}
+
+type States = Map<number, Map<string, ArchiveTensor>>;
+
+/** Changes the cluster states of a round's file. */
+async function editRound(round: number, change: (states: States) => unknown): Promise<void> {
+  const value = (await face.readArchive(at(`adapters_round_${round}.pt`))) as ArchiveDict;
+  await change(value.get('cluster_states') as States);
+  await face.writeArchive(at(`adapters_round_${round}.pt`), value);
+}
+
+async function statesOf(round: number): Promise<States> {
+  return ((await face.readArchive(at(`adapters_round_${round}.pt`))) as ArchiveDict).get('cluster_states') as States;
+}
+
+const swap = (labels: number[]) => {
+  const other = labels.findIndex((label) => label !== labels[0]);
+  [labels[0], labels[other]] = [labels[other]!, labels[0]!];
+};
+
+interface Corruption {
+  plant: () => Promise<unknown>;
+  /** checks that must fail, each with what it says, digests or not */
+  caught: Record<string, RegExp>;
+  /** whether only an evaluation can tell once digests are gone */
+  evaluate?: boolean;
+}
+
+const CORRUPTIONS: Record<string, Corruption> = {
+  'swapped labels in the journal': {
+    plant: () =>
+      editJournal('cluster_assignments.jsonl', ({ round, labels }) => round === 2 && swap(labels as number[])),
+    caught: {
+      assignments: /round 2: clustering_accuracy is 1, the labels give 0\.\d+/,
+      'round files': /adapters_round_2\.pt: its labels differ/,
+    },
+  },
+  'swapped labels in a round file': {
+    plant: async () => {
+      const value = (await face.readArchive(at('adapters_round_3.pt'))) as ArchiveDict;
+      swap(value.get('labels') as number[]);
+      await face.writeArchive(at('adapters_round_3.pt'), value);
+    },
+    caught: { 'round files': /adapters_round_3\.pt: its labels differ from cluster_assignments\.jsonl/ },
+  },
+  'a zeroed adapter layer': {
+    plant: () => editRound(3, (states) => states.get(1)!.get(FACTOR)!.data.fill(0)),
+    caught: {
+      training: /adapters_round_3\.pt: \S+query\.lora_B\S+ of cluster 1 is all zeros/,
+      'final adapters': /final\/\w+: \S+query\.lora_B\S+ is not that of adapters_round_3\.pt, cluster 1/,
+    },
+  },
+  'a zeroed layer of an early round': {
+    plant: () => editRound(1, (states) => states.get(2)!.get(FACTOR)!.data.fill(0)),
+    caught: { training: /adapters_round_1\.pt: \S+lora_B\S+ of cluster 2 is all zeros/ },
+  },
+  "a stale head, the round before's": {
+    plant: async () => {
+      const before = await statesOf(1);
+      await editRound(2, (states) => states.get(0)!.set(HEAD, before.get(0)!.get(HEAD)!));
+    },
+    caught: {
+      training:
+        /adapters_round_2\.pt: \S+classifier\S+weight of cluster 0 was not trained: .* adapters_round_1\.pt, cl/,
+    },
+  },
+  'a stale head, the initial one': {
+    plant: async () => {
+      const initial = await face.readSafetensors(at('initial_adapter.safetensors'));
+      await editRound(3, (states) => states.get(0)!.set(HEAD, initial.get(HEAD)!));
+    },
+    caught: { training: /classifier\S+weight of cluster 0 was not trained: it is that of the initial adapter/ },
+  },
+  'an untrained adapter': {
+    plant: async () => {
+      const initial = await face.readSafetensors(at('initial_adapter.safetensors'));
+      await editRound(1, (states) => states.set(0, new Map(initial)));
+    },
+    caught: { training: /lora_A\S+ of cluster 0 was not trained: it is that of the initial adapter.*and 1 more/ },
+  },
+  'a truncated round file': {
+    plant: () => truncate(at('adapters_round_2.pt'), 300),
+    caught: { 'round files': /JSON/ },
+  },
+  'a round file that is gone': {
+    plant: () => rm(at('adapters_round_2.pt')),
+    caught: { 'round files': /adapters_round_2\.pt is missing/ },
+  },
+  'an edited metric': {
+    plant: () =>
+      editJournal('metrics.jsonl', (row) => row['phase'] === 'eval' && row['round'] === 2 && (row['metric'] = 0.975)),
+    caught: { 'metrics, evaluated anew': /round 2, sst2: metrics\.jsonl has the metric 0\.975, the adapters give/ },
+    evaluate: true,
+  },
+  'an edited metric of the untuned backbone': {
+    plant: () =>
+      editJournal('metrics.jsonl', (row) => row['phase'] === 'eval' && row['round'] === 0 && (row['metric'] = 0.975)),
+    caught: { 'metrics, evaluated anew': /round 0, sst2: metrics\.jsonl has the metric 0\.975/ },
+    evaluate: true,
+  },
+  'a metric that no number of rows gives': {
+    plant: () =>
+      editJournal('metrics.jsonl', (row) => row['phase'] === 'eval' && row['round'] === 3 && (row['metric'] = 0.93)),
+    caught: { metrics: /round 3, sst2: the accuracy 0\.93 is no whole number of 40 rows/ },
+  },
+  'an edited clustering accuracy': {
+    plant: () => editJournal('metrics.jsonl', (row) => row['round'] === 1 && (row['clustering_accuracy'] = 0.5)),
+    caught: { assignments: /round 1: round_done has clustering_accuracy 0\.5, the assignment 1/ },
+  },
+  'a loss that is no number': {
+    plant: () => editJournal('metrics.jsonl', (row) => row['phase'] === 'local' && (row['loss'] = null)),
+    caught: { journals: /metrics\.jsonl:\d+: .*loss/ },
+  },
+  'a client left out': {
+    plant: async () => {
+      const rows = await readJsonl(at('metrics.jsonl'));
+      const first = rows.findIndex((row) => row['phase'] === 'local');
+      await writeFile(
+        at('metrics.jsonl'),
+        rows
+          .filter((_, i) => i !== first)
+          .map((row) => `${JSON.stringify(row)}\n`)
+          .join(''),
+      );
+    },
+    caught: { metrics: /round 1: \d+ local records, not \d+; round 1: optimizer_steps is/ },
+  },
+  'a journal that is gone': {
+    plant: () => rm(at('metrics.jsonl')),
+    caught: { 'round files': /adapters_round_2\.pt is of a round that metrics\.jsonl does not have/ },
+  },
+  'another client said to have taken part': {
+    plant: () =>
+      editJournal('metrics.jsonl', (row) => {
+        if (row['phase'] === 'local' && row['client'] === 0) row['client'] = 1;
+      }),
+    caught: { metrics: /round 1, client 1, \w+: two local records/ },
+  },
+  'rounds out of order': {
+    plant: async () => {
+      const rows = await readJsonl(at('metrics.jsonl'));
+      const text = (some: Row[]) => some.map((row) => `${JSON.stringify(row)}\n`).join('');
+      const of = (round: number) => rows.filter((row) => row['round'] === round);
+      await writeFile(at('metrics.jsonl'), text([...of(0), ...of(2), ...of(1), ...of(3)]));
+    },
+    caught: { metrics: /is of round 2, where round 1 is expected/ },
+  },
+  'a line cut off': {
+    plant: () => appendFile(at('metrics.jsonl'), '{"round":3,'),
+    caught: { journals: /metrics\.jsonl ends in the middle of a line/ },
+  },
+  'another partition': {
+    plant: async () => {
+      const partition = JSON.parse(await readFile(at('partition.json'), 'utf8')) as { rows: number[][] };
+      [partition.rows[0]![0], partition.rows[1]![0]] = [partition.rows[1]![0]!, partition.rows[0]![0]!];
+      await writeFile(at('partition.json'), JSON.stringify(partition));
+    },
+    caught: { partition: /partition\.json: rows is not what the seed gives/ },
+  },
+  'another seed': {
+    plant: async () => {
+      const text = await readFile(at('config.yaml'), 'utf8');
+      await writeFile(at('config.yaml'), text.replace('seed: 42', 'seed: 43'));
+    },
+    caught: { partition: /seed is not what the seed gives; .*sha256/ },
+  },
+  "another task's final adapter": {
+    plant: async () => {
+      const other = await readFile(at('final/sst2/adapter_model.safetensors'));
+      await writeFile(at('final/rte/adapter_model.safetensors'), other);
+    },
+    caught: { 'final adapters': /final\/rte: \S+ is not that of adapters_round_3\.pt, cluster \d/ },
+  },
+};
+
+describe('verify', () => {
+  it('passes a clean run wholly, digests or not, and evaluates it to the same digits', async () => {
+    await trained({ saveSubmissions: true });
+    const { passed, text } = await verify(true);
+    expect(text).not.toMatch(/^(fail|skip)/m);
+    expect(passed).toBe(true);
+    expect(text).toContain('9 clusters are the weighted means of their submissions');
+    expect(text).toMatch(/metrics, evaluated anew: 9 metrics and losses, equal in every digit/);
+    await withoutDigests();
+    const bare = await verify(true);
+    expect([bare.passed, bare.failed]).toEqual([true, {}]);
+    expect(bare.text).toMatch(/skip manifest: .*removed.*\n(.*\n)*skip round proofs/);
+  });
+
+  it.each(Object.entries(CORRUPTIONS))('catches %s by itself', async (_, { plant, caught, evaluate = false }) => {
+    await trained();
+    await withoutDigests();
+    await plant();
+    const { passed, failed } = await verify(evaluate);
+    expect(passed).toBe(false);
+    for (const [check, detail] of Object.entries(caught))
+      expect({ check, text: failed[check] }).toMatchObject({ check, text: expect.stringMatching(detail) as string });
+  });
+
+  it.each(Object.entries(CORRUPTIONS))('catches %s by the digests of manifest.json', async (_, { plant }) => {
+    await trained();
+    await plant();
+    const { failed } = await verify();
+    expect(failed['manifest']).toMatch(/has another SHA-256|has \d+ bytes, not|is missing/);
+  });
+
+  it.each(['an edited metric', 'swapped labels in a round file', 'a zeroed layer of an early round'])(
+    "catches %s by the rounds' proofs when manifest.json is gone",
+    async (name) => {
+      await trained();
+      await rm(at('manifest.json'));
+      await CORRUPTIONS[name]!.plant();
+      expect((await verify()).failed['round proofs']).toMatch(
+        /round \d: (its lines in|adapters_round_\d\.pt).* changed/,
+      );
+    },
+  );
+
+  it('finds an average that is not the weighted mean of the kept submissions', async () => {
+    await trained({ saveSubmissions: true });
+    await editRound(2, (states) => (states.get(1)!.get(HEAD)!.data[2]! *= 1.001));
+    const { failed } = await verify();
+    expect(failed['aggregates']).toMatch(
+      /^round 2, cluster 1: value 8 is \S+, the weighted mean of its \d submissions \S+$/,
+    );
+  });
+
+  it.each([
+    { method: 'fedit' },
+    { method: 'local' },
+    { method: 'oracle', weights: 'uniform' },
+    { method: 'none' },
+    { saveEvery: 2 },
+    { participation: 0.6, rounds: 6 },
+    { participation: 3, dropoutClients: 0.5, stragglerClients: 0.5, minClients: 2, rounds: 8 },
+    { partitionOrder: 'sorted', initialAdapter: null },
+    { aggregation: 'delta_w' },
+    { aggregation: 'ffa' },
+    { aggregation: 'fedsa', participation: 0.6 },
+    { method: 'centralized', participation: 2 },
+    { uploadFormat: 'int8', maxUpdateNorm: 0.05 },
+  ] as const)('passes %j', async (changes) => {
+    await trained({ ...changes, saveSubmissions: true });
+    expect((await verify(true)).failed).toEqual({});
+  });
+
+  it('finds an A that moved, though the aggregation froze it', async () => {
+    await trained({ aggregation: 'ffa' });
+    await withoutDigests();
+    await editRound(2, (states) => (states.get(1)!.get(FACTOR.replace('lora_B', 'lora_A'))!.data[0]! += 0.5));
+    const { failed } = await verify();
+    expect(failed['training']).toMatch(
+      /^adapters_round_2\.pt: \S+lora_A\S+ of cluster 1 is frozen, but not the initial one/,
+    );
+  });
+
+  it('passes a run of a language model', async () => {
+    await trainRun(languageConfig(folder, FAKE_ADAPTER), languageRun().context);
+    const { passed, findings } = await verifyRun({ folder, evaluate: true }, languageRun().context);
+    expect(findings.filter(({ status }) => status === 'fail')).toEqual([]);
+    expect(passed).toBe(true);
+  });
+
+  it('checks an interrupted run as far as it came', async () => {
+    const run = fakeRun();
+    const train = run.engine.train.bind(run.engine);
+    let calls = 0;
+    run.engine.train = (...args) => {
+      calls += 1;
+      if (calls === 5) run.controller.abort();
+      return train(...args);
+    };
+    await expect(trainRun(fakeConfig(folder, { ...FAKE_ADAPTER, cohort: 8 }), run.context)).rejects.toMatchObject({
+      code: 'ABORTED',
+    });
+    const { passed, text } = await verify();
+    expect(passed).toBe(true);
+    expect(text).toMatch(/pass metrics: 2 of 3 rounds are complete \(interrupted or still running\)/);
+    expect(text).toMatch(/skip final adapters: the run writes them at its end/);
+  });
+
+  it("checks a baseline's folder too", async () => {
+    await trained({ baselineMethod: 'fedit' });
+    expect((await verify(true)).failed).toEqual({});
+    folder = path.join(folder, 'baseline_fedit');
+    await editRound(3, (states) => states.get(0)!.get(FACTOR)!.data.fill(0));
+    folder = path.dirname(folder);
+    expect((await verify()).failed['baseline_fedit: training']).toMatch(/all zeros/);
+  });
+
+  it('refuses a folder that is no run', async () => {
+    await expect(verifyRun({ folder: root }, fakeRun().context)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/is not a run's folder: it has no config\.yaml/) as string,
+    });
+  });
+});
