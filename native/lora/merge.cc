@@ -136,8 +136,8 @@ class Merger {
     const SafetensorsType* type = find_safetensors_type(entry.dtype);
     if (entry.shape.size() != 2 || type == nullptr || !type->scalar || !at::isFloatingType(*type->scalar)) {
       fail(ErrorCode::Unsupported, model_.path(), ": tensor \"", name,
-           "\" cannot take an adapter: expected a matrix of floating-point values, found ", entry.dtype, " of ",
-           entry.shape.size(), " dimensions");
+           "\" cannot take an adapter: expected a matrix of floating-point values, found ", entry.dtype,
+           " of ", entry.shape.size(), " dimensions");
     }
     const auto write = [this, name, slot, outputs = entry.shape[0], inputs = entry.shape[1],
                         scalar = *type->scalar](AtomicFile& file) {

@@ -72,7 +72,8 @@ TensorPart part_of(const std::string& name, const at::Tensor& tensor, const std:
 void write_safetensors(const std::string& path, std::vector<TensorPart> parts, const StringMap& metadata) {
   check_names(parts, path);
   std::sort(parts.begin(), parts.end(), [](const TensorPart& a, const TensorPart& b) {
-    return std::pair(width_of(b), std::string_view(a.name)) < std::pair(width_of(a), std::string_view(b.name));
+    return std::pair(width_of(b), std::string_view(a.name)) <
+           std::pair(width_of(a), std::string_view(b.name));
   });
   const std::string header = header_text(parts, metadata, path);
   const uint64_t length = header.size();

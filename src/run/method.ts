@@ -39,6 +39,7 @@ import type { MethodOutcome } from './outcome.js';
 import { proveReload, withProof } from './proof.js';
 import { readCosts } from './read-run.js';
 import { assignmentRecord, evalRecords, geometryRecord, roundRecords } from './records.js';
+import { writeRunEvents } from '../tensorboard/run-events.js';
 import { assertSameOrigin, fixedConfig, machineOf, originOf, tellOfDifferences } from './resume.js';
 import { score } from './table.js';
 
@@ -240,6 +241,7 @@ class RunningMethod {
     const { clusteringAccuracy, ari } = assignment;
     const last = { clusteringAccuracy, ari, optimizerSteps, ...(scores === undefined ? {} : { scores: [...scores] }) };
     const progress = await this.#commit({ round, untuned, last });
+    if (this.#run.config.tensorboard) await writeRunEvents(this.#place.folder);
     this.#context.log.info(roundLine(this.#federation.rounds, outcome));
     return progress;
   }

@@ -134,7 +134,7 @@ describe('values', () => {
     ...{ kmeans_standardize: 'yes', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
     ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: 0 },
     ...{ participation: 1.5, dropout_clients: 1, straggler_clients: 1.5, min_clients: 0, on_client_failure: 'ignore' },
-    ...{ record_distances: -1, report: 'maybe', max_update_norm: 0, save_submissions: 'all' },
+    ...{ record_distances: -1, report: 'maybe', tensorboard: 'maybe', max_update_norm: 0, save_submissions: 'all' },
     ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8', device_map: 'cpu', gradient_checkpointing: 1 },
   };
 

@@ -1,7 +1,9 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runScalars, writeRunEvents } from '../../src/tensorboard/run-events.js';
+import { trainRun } from '../../src/run/train.js';
+import { fakeConfig, fakeRun } from '../run/support.js';
 import { temporaryFolder } from '../support/files.js';
 
 const LINES = [
@@ -68,6 +70,16 @@ describe('the curves of a run', () => {
     writeFileSync(join(folder, 'metrics.jsonl'), jsonl(LINES));
     expect(await writeRunEvents(folder)).toBe(file);
     expect(readFileSync(file).equals(first)).toBe(true);
+  });
+
+  it('are written as a run goes where its configuration asks for them', async () => {
+    const folder = join(temporaryFolder(), 'run');
+    const config = fakeConfig(folder, { tensorboard: true, report: false });
+    await trainRun(config, fakeRun().context);
+    const [file] = readdirSync(join(folder, 'tensorboard'));
+    const during = readFileSync(join(folder, 'tensorboard', file!));
+    expect(readFileSync(await writeRunEvents(folder)).equals(during)).toBe(true);
+    expect(during.length).toBeGreaterThan(1000);
   });
 
   it('of a folder that is no run are refused by name', async () => {

@@ -29,6 +29,13 @@ export const EVALUATION_KEYS = {
     default: true,
     meaning: 'whether a run ends with report.html in its folder (fltac report makes it at any time)',
   }),
+  tensorboard: key({
+    ...FREE_KEY,
+    kind: boolean(),
+    default: false,
+    meaning: 'whether every round is added to an event file for TensorBoard in tensorboard/ of the folder',
+    alsoCalled: ['tensor_board', 'log_tensorboard'],
+  }),
   record_distances: key({
     ...FREE_KEY,
     kind: integer({ min: 0, max: 4096 }),
