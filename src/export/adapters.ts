@@ -6,10 +6,11 @@ import type { RunConfig } from '../config/schema.js';
 import type { AdapterLayout, AdapterSpec, ArchitectureInfo } from '../engine/types.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
-import { ASSIGNMENT_RECORD, readJournal } from '../report/journals.js';
+import type { Plan } from '../federation/plan.js';
 import { readRoundAdapters, roundFile, type AdapterBase } from '../run/artifacts.js';
 import { RUN_FILES } from '../run/folder.js';
 import { findRound, readRunConfig } from '../run/saved.js';
+import { gatherEvidence, planEvidence } from '../run/verify/evidence.js';
 
 /** The adapter that most of a task's samples are behind, or that of a cluster asked for by number. */
 export interface ChosenAdapter {
@@ -64,13 +65,22 @@ export async function readRoundOfRun(face: EngineFace, options: ChooseOptions): 
   }
   const config = readRunConfig(folder);
   const environment = await readEnvironment(folder);
-  const { layout, labels, trueTasks, states } = await readRoundAdapters(face, roundFile(folder, round));
-  const samples = await samplesOf(folder, round, labels);
-  const groups = groupBySubmission(labels, trueTasks, samples);
+  const file = roundFile(folder, round);
+  const { layout, labels, held = labels, states } = await readRoundAdapters(face, file);
+  const { plan } = await planEvidence(await gatherEvidence(folder, face, config));
+  if (held.length !== plan.adapters.length) {
+    throw new FltacError(
+      'FORMAT',
+      `${file} is of ${held.length} adapters, the run's clients hold ${plan.adapters.length}`,
+    );
+  }
+  const groups = groupByHeld(plan, held, [...states.keys()]);
   const picked =
     options.clusters === undefined
       ? pickTasks(groups, options.tasks ?? config.tasks, config.tasks, options.tasks !== undefined)
       : pickClusters(groups, options.clusters, folder);
+  if (picked.length === 0)
+    throw new FltacError('USAGE', `no client of the run in ${folder} holds an adapter of its tasks`);
   return {
     folder,
     config,
@@ -95,18 +105,14 @@ interface Group {
   samples: Map<string, number>;
 }
 
-function groupBySubmission(
-  labels: readonly number[],
-  trueTasks: readonly string[],
-  samples: readonly number[],
-): Group[] {
-  const groups = new Map<number, Group>();
-  labels.forEach((cluster, i) => {
-    const group = groups.get(cluster) ?? { cluster, samples: new Map<string, number>() };
-    groups.set(cluster, group);
-    // A shared adapter's tasks are joined by "+"; each is taken to have the whole submission behind it.
-    for (const task of trueTasks[i]!.split('+')) {
-      group.samples.set(task, (group.samples.get(task) ?? 0) + samples[i]!);
+/** What is in the clients' hands: an adapter that absent clients kept from an earlier round counts like any other. */
+function groupByHeld(plan: Plan, held: readonly number[], clusters: readonly number[]): Group[] {
+  const groups = new Map(clusters.map((cluster) => [cluster, { cluster, samples: new Map<string, number>() }]));
+  plan.adapters.forEach(({ parts }, i) => {
+    const { samples } = groups.get(held[i]!)!;
+    for (const part of parts) {
+      const task = plan.tasks[part.task]!;
+      samples.set(task, (samples.get(task) ?? 0) + part.samples);
     }
   });
   return [...groups.values()].sort((a, b) => a.cluster - b.cluster);
@@ -148,13 +154,6 @@ function pickClusters(groups: readonly Group[], wanted: readonly number[], folde
     const known = groups.map((other) => other.cluster).join(', ');
     throw new FltacError('USAGE', `the round saved in ${folder} has no cluster ${cluster}; it has ${known}`);
   });
-}
-
-/** Samples of each submission; without a record of the round every submission counts alike. */
-async function samplesOf(folder: string, round: number, labels: readonly number[]): Promise<readonly number[]> {
-  const records = await readJournal(path.join(folder, RUN_FILES.assignments), ASSIGNMENT_RECORD, { optional: true });
-  const record = records.find((entry) => entry.round === round);
-  return record?.labels.length === labels.length ? record.samples : labels.map(() => 1);
 }
 
 async function readEnvironment(folder: string): Promise<z.infer<typeof ENVIRONMENT>> {

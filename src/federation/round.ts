@@ -250,7 +250,11 @@ export class Federation {
       throw error;
     }
     this.#aggregation = aggregationOf(method.grouping, settings.aggregation);
-    this.#line = new Line(this.layout, settings.uploadFormat, this.#aggregation);
+    this.#line = new Line(
+      this.layout,
+      method.grouping === 'none' ? 'float32' : settings.uploadFormat,
+      this.#aggregation,
+    );
     this.#executor = new CohortExecutor(engine, this.#bank, {
       ...settings,
       cohort: options.cohort,
@@ -644,6 +648,11 @@ export class Federation {
     return aggregate({ bank, centres, submissions, assignment, weights, aggregation, round });
   }
 
+  /** The longest update that counts whole; null where none is bounded. What is not sent is not bounded either. */
+  #mostNorm(): number | null {
+    return this.method.grouping === 'none' ? null : (this.#options.settings.maxUpdateNorm ?? null);
+  }
+
   /**
    * Measures each submission against what its client had received, and shortens it where it is longer than is allowed.
    *
@@ -652,7 +661,7 @@ export class Federation {
    * @throws FltacError NON_FINITE for values that are not finite
    */
   #bound(round: number, { held, vectors }: FederationState, submissions: readonly Submission[]): Update[] {
-    const { maxUpdateNorm = null } = this.#options.settings;
+    const maxUpdateNorm = this.#mostNorm();
     const sent = new Set(submissions.map(({ row }) => row));
     return this.plan.adapters.flatMap(({ client, row }, i) => {
       if (!sent.has(row)) return [];
@@ -713,7 +722,7 @@ export class Federation {
     const columns = this.#submissionColumns(submitted);
     const scored = GROUPINGS[this.method.grouping].scored && labels.length > 0;
     const { inertia, iterations, clusters, reseeded, path } = assignment;
-    const { maxUpdateNorm } = this.#options.settings;
+    const maxUpdateNorm = this.#mostNorm();
     const updateNorms = updates.map(({ norm }) => norm);
     return {
       ...columns,

@@ -39,7 +39,6 @@ import type { MethodOutcome } from './outcome.js';
 import { proveReload, withProof } from './proof.js';
 import { readCosts } from './read-run.js';
 import { assignmentRecord, evalRecords, geometryRecord, roundRecords } from './records.js';
-import { writeRunEvents } from '../tensorboard/run-events.js';
 import { assertSameOrigin, fixedConfig, machineOf, originOf, tellOfDifferences } from './resume.js';
 import { score } from './table.js';
 
@@ -241,9 +240,21 @@ class RunningMethod {
     const { clusteringAccuracy, ari } = assignment;
     const last = { clusteringAccuracy, ari, optimizerSteps, ...(scores === undefined ? {} : { scores: [...scores] }) };
     const progress = await this.#commit({ round, untuned, last });
-    if (this.#run.config.tensorboard) await writeRunEvents(this.#place.folder);
+    if (this.#run.config.tensorboard) await this.#writeEvents();
     this.#context.log.info(roundLine(this.#federation.rounds, outcome));
     return progress;
+  }
+
+  /** The round is complete whatever becomes of its curves. */
+  async #writeEvents(): Promise<void> {
+    const { folder } = this.#place;
+    try {
+      const { writeRunEvents } = await import('../tensorboard/run-events.js');
+      await writeRunEvents(folder);
+    } catch (error) {
+      const again = `fltac tensorboard ${folder} tries again`;
+      this.#context.log.warn(`the round's curves could not be written (${again}): ${messageOf(error)}`);
+    }
   }
 
   async #evaluateInitial(): Promise<TaskScore[]> {

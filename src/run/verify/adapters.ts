@@ -81,7 +81,12 @@ export async function checkRounds(
   const files = new Faults();
   const training = new Faults();
   const complete = journals.metrics.rounds.length;
-  const due = (round: number) => round % config.saveEvery === 0 || round === plannedRounds;
+  // What a round said of itself counts: save_every may have been another when it was made.
+  const due = (round: number) => {
+    const proof = journals.metrics.rounds[round - 1]?.done.proof;
+    if (proof !== undefined) return proof.adapters_sha256 !== null;
+    return round % config.saveEvery === 0 || round === plannedRounds;
+  };
   const missing = Array.from({ length: complete + 1 }, (_, round) => round).filter(
     (round) => (round > 0 || plannedRounds === 0) && due(round) && !savedRounds.includes(round),
   );

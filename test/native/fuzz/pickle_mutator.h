@@ -44,6 +44,8 @@ class PickleMutator {
   }
 
   static uint64_t number(const std::string& bytes, size_t at, size_t width) {
+    // An argument that earlier damage cut short counts as none.
+    if (at + width > bytes.size()) return 0;
     uint64_t value = 0;
     for (size_t i = 0; i < width; ++i) value |= uint64_t{static_cast<uint8_t>(bytes.at(at + i))} << (8 * i);
     return value;

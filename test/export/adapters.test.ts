@@ -1,0 +1,59 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { exportRun } from '../../src/export/export.js';
+import { readRoundOfRun } from '../../src/export/adapters.js';
+import { trainRun } from '../../src/run/train.js';
+import type { RunConfig } from '../../src/config/index.js';
+import { fakeFace } from '../support/fake-engine.js';
+import { temporaryFolder } from '../support/files.js';
+import { fakeConfig, fakeRun } from '../run/support.js';
+import { readdir, readFile } from 'node:fs/promises';
+import { silentLog } from '../../src/run/log.js';
+
+async function trained(changes: Partial<RunConfig> = {}): Promise<{ folder: string; run: ReturnType<typeof fakeRun> }> {
+  const folder = join(temporaryFolder(), 'run');
+  const run = fakeRun();
+  await trainRun(fakeConfig(folder, { report: false, ...changes }), run.context);
+  return { folder, run };
+}
+
+const context = { log: silentLog(), signal: new AbortController().signal };
+
+describe('an export', () => {
+  it.each([
+    ['everybody takes part', {}],
+    ['some clients are absent from the last round', { participation: 2 }],
+    ['each client keeps its own', { method: 'local' }],
+    ['clients share one adapter', { method: 'fedit' }],
+  ] as const)('has the adapters that the run itself left at its end, where %s', async (_, changes) => {
+    const { folder, run } = await trained(changes);
+    const face = fakeFace(run.engine);
+    const parts = { face, modelFolder: () => Promise.reject(new Error('not needed')) };
+    const { exported } = await exportRun({ folder, format: 'peft' }, { ...context, parts });
+    expect(exported.map(({ name }) => name).sort()).toEqual((await readdir(join(folder, 'final'))).sort());
+    for (const { name, folder: own } of exported) {
+      const file = 'adapter_model.safetensors';
+      const [found, left] = await Promise.all([
+        face.readSafetensors(join(own, file)),
+        face.readSafetensors(join(folder, 'final', name, file)),
+      ]);
+      expect(found).toEqual(left);
+      expect(await readFile(join(own, 'README.md'), 'utf8')).toContain(`# ${name}`);
+    }
+  });
+
+  it('takes clusters by number, and names what is not there', async () => {
+    const { folder, run } = await trained();
+    const face = fakeFace(run.engine);
+    const { adapters } = await readRoundOfRun(face, { folder, clusters: [0, 1] });
+    expect(adapters.map(({ name, cluster }) => [name, cluster])).toEqual([
+      ['cluster_0', 0],
+      ['cluster_1', 1],
+    ]);
+    await expect(readRoundOfRun(face, { folder, clusters: [9] })).rejects.toThrow(/has no cluster 9; it has 0, 1, 2/);
+    await expect(readRoundOfRun(face, { folder, tasks: ['cola'] })).rejects.toThrow(
+      /no task cola; it has sst2, mrpc, rte/,
+    );
+    await expect(readRoundOfRun(face, { folder, round: 0 })).rejects.toThrow(/round 0 is the untrained backbone/);
+  });
+});
