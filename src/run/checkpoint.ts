@@ -210,6 +210,18 @@ async function readJournal(file: string): Promise<Buffer> {
   }
 }
 
+/**
+ * Removes what a process that was killed between a commit and its tidying left; finished local work of the next round stays.
+ *
+ * @throws FltacError IO
+ */
+export async function tidyCheckpoint(folder: string, { round, vectors }: CheckpointRecord): Promise<void> {
+  const own = checkpointFolder(folder);
+  const next = `round_${round + 1}_work`;
+  const work = (await readdir(own).catch(() => [])).filter((name) => name.startsWith(next));
+  await keepOnly(own, [STATE_FILE, path.basename(vectors.file), ...work]);
+}
+
 /** Removes everything else in a folder. @throws FltacError IO */
 async function keepOnly(folder: string, names: readonly string[]): Promise<void> {
   try {

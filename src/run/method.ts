@@ -23,6 +23,7 @@ import {
   cutJournal,
   markJournal,
   readCheckpointState,
+  tidyCheckpoint,
   writeCheckpoint,
   type CheckpointFacts,
   type CheckpointRecord,
@@ -186,6 +187,7 @@ class RunningMethod {
     await cutJournal(this.#assignments.path, from.journals.assignments);
     await cutJournal(this.#geometry.path, from.journals.geometry);
     await this.#removeLaterRounds(from.round);
+    await tidyCheckpoint(folder, from);
     await removeLeftovers(folder);
     const environment = path.join(folder, RUN_FILES.environment);
     await this.#writeRecords(

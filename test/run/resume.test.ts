@@ -225,6 +225,14 @@ describe('a run that is resumed', () => {
     expect(files).toEqual(await whole());
   });
 
+  it('leaves nothing of a checkpoint that was committed and not tidied', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    const stale = inFolder(path.join('checkpoint', 'round_3_work_2.safetensors'));
+    await writeFile(stale, 'left behind');
+    await trainRun(fakeConfig(folder), { ...fakeRun().context, resume: true });
+    expect((await readdir(inFolder('checkpoint'))).sort()).toEqual(['round_3.safetensors', 'state.json']);
+  });
+
   it('in a folder that was moved goes on there', async () => {
     await stopAfter(ROUND + 5);
     const moved = path.join(root, 'moved');
