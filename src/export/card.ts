@@ -3,6 +3,7 @@ import path from 'node:path';
 import { scenarioRow } from '../config/scenarios.js';
 import { METRIC_RECORD, isKnownPhase, readJournal } from '../report/journals.js';
 import { RUN_FILES } from '../run/folder.js';
+import { METHODS } from '../federation/methods.js';
 import type { ChosenAdapter, RoundOfRun } from './adapters.js';
 
 /** By task: the metric after the round and of the untuned backbone, and the floor that the majority label gives. */
@@ -42,16 +43,16 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     '',
     `# ${adapter.name}`,
     '',
-    `${WHAT[kind]}, fine-tuned by federated rounds with [FL-TAC](https://arxiv.org/abs/2404.15384) (fltac).`,
+    `${WHAT[kind]}, fine-tuned by fltac, federated LoRA after [FL-TAC](https://arxiv.org/abs/2404.15384).`,
     '',
     `- Backbone: ${base.id}${base.revision === 'local' ? '' : ` at ${base.revision}`}`,
     `- Data: scenario ${config.scenario}; trained on ${adapter.tasks.join(', ')}`,
-    `- Method: ${config.method}, round ${run.round} of ${config.rounds}, ${config.nClients} clients, ` +
+    `- Method: ${config.method} (${METHODS[config.method].summary}), round ${run.round} of ${config.rounds}, ${config.nClients} clients, ` +
       `Dirichlet alpha ${config.dirichletAlpha}, seed ${config.seed}`,
     `- Local fine-tuning: ${config.localSteps} AdamW steps of ${config.batchSize}, learning rate ${config.lr}`,
     `- LoRA: rank ${run.spec.rank}, alpha ${run.spec.loraAlpha}, dropout ${run.spec.loraDropout}, ` +
       `on ${run.spec.targetModules.join(', ')}`,
-    `- It is the mean of cluster ${adapter.cluster}` +
+    `- It is adapter ${adapter.cluster} of the round` +
       (adapter.share === 1 ? '' : `, which ${(100 * adapter.share).toFixed(0)} % of the task's samples are behind`),
     '',
     ...scoreTable(adapter, scores),
@@ -82,6 +83,11 @@ function usage({ base, config, output, spec }: RoundOfRun, kind: Kind): string[]
   const classes = scenarioRow(config).input === 'images' ? 'Image' : 'Sequence';
   const model = output === 'classes' ? `AutoModelFor${classes}Classification` : 'AutoModelForCausalLM';
   const labels = output === 'classes' ? `, num_labels=${spec.numLabels}` : '';
+  if (kind === 'peft' && output === 'classes' && !spec.trainHead) {
+    return [
+      'The head stayed at its random start and is not in this folder: a merged model (`fltac export --as merged`) has it.',
+    ];
+  }
   const lines =
     kind === 'peft'
       ? [

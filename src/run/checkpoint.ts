@@ -3,8 +3,6 @@
  * by their round; `state.json`, renamed into place last, says which of them count and how far the journals reach. A run
  * that is cut off at any moment finds either the old checkpoint or the new one.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdir, open, readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
@@ -12,6 +10,7 @@ import type { AdapterLayout, ArchiveTensor } from '../engine/types.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
 import type { FederationState } from '../federation/round.js';
+import { digestOfFile, digestOfText } from './digest.js';
 import { flushFolder, writeJsonFile } from './files.js';
 import { RUN_FILES } from './folder.js';
 import type { JsonValue } from './journal.js';
@@ -98,7 +97,7 @@ export async function writeCheckpoint(
   }
   await face.writeSafetensors(path.join(own, file), tensorsOf(vectors));
   const counts = Object.fromEntries([...vectors].map(([name, rows]) => [name, rows.length]));
-  const sha256 = await hashFile(path.join(own, file));
+  const sha256 = await digestOfFile(path.join(own, file));
   const whole: CheckpointRecord = { format: FORMAT, ...facts, held: [...held], vectors: { file, sha256, counts } };
   await writeJsonFile(path.join(own, STATE_FILE), whole);
   await flushFolder(own);
@@ -146,7 +145,7 @@ export async function readCheckpointState(
   layout: AdapterLayout,
 ): Promise<FederationState> {
   const file = path.join(checkpointFolder(folder), path.basename(vectors.file));
-  if ((await hashFile(file)) !== vectors.sha256) {
+  if ((await digestOfFile(file)) !== vectors.sha256) {
     throw damaged(file, `its SHA-256 is not the one that ${STATE_FILE} knows`);
   }
   const tensors = await face.readSafetensors(file);
@@ -174,7 +173,7 @@ function vectorName(name: string, i: number): string {
 /** How far a journal reaches now; an absent one reaches nowhere. @throws FltacError IO */
 export async function markJournal(file: string): Promise<JournalMark> {
   const bytes = await readJournal(file);
-  return { bytes: bytes.length, sha256: sha256Of(bytes) };
+  return { bytes: bytes.length, sha256: digestOfText(bytes) };
 }
 
 /**
@@ -184,7 +183,7 @@ export async function markJournal(file: string): Promise<JournalMark> {
  */
 export async function cutJournal(file: string, mark: JournalMark): Promise<void> {
   const bytes = await readJournal(file);
-  if (bytes.length < mark.bytes || sha256Of(bytes.subarray(0, mark.bytes)) !== mark.sha256) {
+  if (bytes.length < mark.bytes || digestOfText(bytes.subarray(0, mark.bytes)) !== mark.sha256) {
     throw damaged(file, `its first ${mark.bytes} bytes are not those that the checkpoint knows`);
   }
   if (bytes.length === mark.bytes) return;
@@ -231,21 +230,6 @@ async function keepOnly(folder: string, names: readonly string[]): Promise<void>
   } catch (cause) {
     throw new FltacError('IO', `${folder} cannot be tidied: ${messageOf(cause)}`, { cause });
   }
-}
-
-/** SHA-256 of a file, as hexadecimal digits. @throws FltacError IO */
-export async function hashFile(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer);
-  } catch (cause) {
-    throw new FltacError('IO', `${file} cannot be read: ${messageOf(cause)}`, { cause });
-  }
-  return hash.digest('hex');
-}
-
-export function sha256Of(data: Uint8Array | string): string {
-  return createHash('sha256').update(data).digest('hex');
 }
 
 function damaged(file: string, what: string, cause?: unknown): FltacError {

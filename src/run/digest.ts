@@ -1,11 +1,11 @@
-/** SHA-256 digests of texts and files, as lower-case hex. */
+/** SHA-256 digests of texts, bytes and files, as lower-case hex. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { FltacError, messageOf } from '../errors.js';
 
-export function digestOfText(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex');
+export function digestOfText(text: string | Uint8Array): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 /** @throws FltacError IO */

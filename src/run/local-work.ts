@@ -9,7 +9,8 @@ import { z } from 'zod';
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
 import type { FinishedPart, LocalStore } from '../federation/executor.js';
-import { checkpointFolder, hashFile } from './checkpoint.js';
+import { checkpointFolder } from './checkpoint.js';
+import { digestOfFile } from './digest.js';
 import { writeJsonFile } from './files.js';
 import type { Log } from './log.js';
 
@@ -74,7 +75,7 @@ export class LocalWork implements LocalStore {
         (part) => [jobName(part), { shape: [part.adapter.length], data: part.adapter }] as const,
       );
       await this.#face.writeSafetensors(place, new Map(tensors));
-      this.#files.set(file, await hashFile(place));
+      this.#files.set(file, await digestOfFile(place));
     }
     for (const part of parts) this.#keep(part, file);
     const used = new Set([...this.#jobs.values()].map((job) => job.file));
@@ -110,7 +111,7 @@ export class LocalWork implements LocalStore {
       const number = /^round_\d+_work_(\d+)\.safetensors$/.exec(name)?.[1];
       if (number === undefined) continue;
       this.#saved = Math.max(this.#saved, Number(number));
-      const hash = await hashFile(path.join(this.#folder, name)).catch(() => undefined);
+      const hash = await digestOfFile(path.join(this.#folder, name)).catch(() => undefined);
       if (hash !== sha256) continue;
       sound.add(name);
       this.#files.set(name, sha256);

@@ -5,7 +5,8 @@ import { resolveThreads } from '../engine/threads.js';
 import { FltacError } from '../errors.js';
 import { redactor } from '../net/secrets.js';
 import { partitionRecord } from './artifacts.js';
-import { readCheckpoint, sha256Of, type CheckpointRecord } from './checkpoint.js';
+import { readCheckpoint, type CheckpointRecord } from './checkpoint.js';
+import { digestOfText } from './digest.js';
 import type { JsonValue } from './journal.js';
 import type { Log } from './log.js';
 import type { OpenRun } from './open.js';
@@ -85,7 +86,7 @@ export function originOf(run: OpenRun): Record<string, JsonValue> {
   const origin = {
     model: { id: model.id, revision: model.revision },
     data,
-    partition: sha256Of(JSON.stringify(rows)),
+    partition: digestOfText(JSON.stringify(rows)),
   };
   return JSON.parse(redactor(process.env)(JSON.stringify(origin))) as Record<string, JsonValue>;
 }
