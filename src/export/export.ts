@@ -5,7 +5,7 @@ import { scenarioRow } from '../config/scenarios.js';
 import { describeArchitecture } from '../engine/index.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
-import { startRow } from '../federation/round.js';
+import { startRow } from '../federation/initial.js';
 import { writePeftDirectory } from '../run/artifacts.js';
 import { assertWritable, makeFolders, writeJsonFile, writeTextFile } from '../run/files.js';
 import type { Log, ProgressHandle } from '../run/log.js';

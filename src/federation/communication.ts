@@ -7,6 +7,8 @@ import { FltacError } from '../errors.js';
 import type { AdapterLayout } from '../engine/types.js';
 import { rangesOf, type Aggregation, type TensorRange } from './aggregation.js';
 import type { Bank } from './engine.js';
+import type { Method } from './methods.js';
+import type { Plan } from './plan.js';
 import type { Submission } from './server.js';
 
 export interface UploadFormat {
@@ -131,6 +133,35 @@ export class Line {
     this.#residuals.clear();
     residuals.forEach((residual, row) => this.#residuals.set(row, residual.slice()));
   }
+}
+
+/** Bytes that clients send in a round: adapters x bytes of one in the upload format. */
+export interface Upload {
+  /** values of one adapter */
+  readonly adapterValues: number;
+  readonly bytesPerAdapter: number;
+  /** mean and most over clients, for one that takes part */
+  readonly meanBytes: number;
+  readonly mostBytes: number;
+  readonly totalBytes: number;
+}
+
+/** What the clients of a plan send, each adapter taking `bytesPerAdapter` bytes; nothing where the server groups nothing. */
+export function uploadOf(
+  plan: Plan,
+  { grouping }: Pick<Method, 'grouping'>,
+  { adapterValues, bytesPerAdapter }: Pick<Upload, 'adapterValues' | 'bytesPerAdapter'>,
+): Upload {
+  const counts = new Array<number>(plan.nClients).fill(0);
+  if (grouping !== 'none') for (const adapter of plan.adapters) counts[adapter.client]! += 1;
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  return {
+    adapterValues,
+    bytesPerAdapter,
+    meanBytes: (total * bytesPerAdapter) / counts.length,
+    mostBytes: Math.max(...counts) * bytesPerAdapter,
+    totalBytes: total * bytesPerAdapter,
+  };
 }
 
 /** To the nearest bfloat16, ties to even. */

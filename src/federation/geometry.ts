@@ -11,8 +11,8 @@ export interface Geometry {
   /** which of the round's submissions were measured, ascending, in submission order */
   readonly submissions: readonly number[];
   /**
-   * Squared distances of pairs (i, j), i < j, of `submissions`, row by row of the upper triangle: n (n - 1) / 2 values.
-   * In the space that K-means takes
+   * Squared distances, in the space that K-means clusters in, of pairs (i, j), i < j, of `submissions`, row by row of the
+   * upper triangle: n (n - 1) / 2 values.
    */
   readonly squared: Float32Array;
 }

@@ -45,3 +45,12 @@ export function holdingsOf(
     }),
   );
 }
+
+/** Numbers those of `adapters` that were submitted by their order, each by itself; undefined for the others. */
+export function ownNumbers(
+  adapters: readonly PlannedAdapter[],
+  submitted: ReadonlySet<number>,
+): readonly (number | undefined)[] {
+  let next = 0;
+  return adapters.map(({ row }) => (submitted.has(row) ? next++ : undefined));
+}

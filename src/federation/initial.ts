@@ -1,9 +1,15 @@
-/** A common initial adapter that comes from a file instead of being drawn. */
+/** The common initial adapter: drawn from the seed, or read from a file. */
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { AdapterLayout, AdapterSpec, ArchiveTensor } from '../engine/types.js';
 import { FltacError, messageOf } from '../errors.js';
-import type { EngineFace } from './engine.js';
+import type { Bank, EngineFace } from './engine.js';
+import { streamKey } from './streams.js';
+
+/** Draws row 0 of a run's bank, and its frozen head where the head is not trained. */
+export function startRow(bank: Bank, seed: number): void {
+  bank.initialise(0, streamKey(seed, 'initial'));
+}
 
 /**
  * Reads an adapter as one flat vector of layout.size values.

@@ -1,5 +1,9 @@
 /** What clients changed of the adapters they received: seen from the server, whatever they say of themselves. */
 import type { AdapterLayout } from '../engine/types.js';
+import { FltacError } from '../errors.js';
+import type { Bank } from './engine.js';
+import type { PlannedAdapter } from './plan.js';
+import type { Submission } from './server.js';
 
 /** One submission against the adapter that its client had received. */
 export interface Update {
@@ -19,6 +23,43 @@ export function updateOf({ tensors, size }: AdapterLayout, received: Float32Arra
     if (squares > before) movedTensors += 1;
   });
   return { movedTensors, norm: Math.sqrt(squares) };
+}
+
+export interface BoundOptions {
+  bank: Bank;
+  submissions: readonly Submission[];
+  /** of the plan, in submission order */
+  adapters: readonly PlannedAdapter[];
+  /** what the client of `adapters[i]` had received, layout.size values */
+  received: (i: number) => Float32Array;
+  /** the longest update that counts whole; null where none is bounded */
+  maxUpdateNorm: number | null;
+  round: number;
+}
+
+/**
+ * Measures each submission against what its client had received, and shortens it in the bank where it is longer than is
+ * allowed.
+ *
+ * @returns in submission order, each as it was before it was shortened
+ * @throws FltacError NON_FINITE for values that are not finite
+ */
+export function boundUpdates(options: BoundOptions): Update[] {
+  const { bank, submissions, adapters, maxUpdateNorm, round } = options;
+  const sent = new Set(submissions.map(({ row }) => row));
+  return adapters.flatMap(({ client, row }, i) => {
+    if (!sent.has(row)) return [];
+    const received = options.received(i);
+    const values = bank.get(row);
+    const update = updateOf(bank.layout, received, values);
+    if (!Number.isFinite(update.norm)) {
+      throw new FltacError('NON_FINITE', `round ${round}: client ${client} sent values that are not finite`);
+    }
+    if (maxUpdateNorm !== null && update.norm > maxUpdateNorm) {
+      bank.set(row, clipUpdate(received, values, update.norm, maxUpdateNorm));
+    }
+    return [update];
+  });
 }
 
 /**

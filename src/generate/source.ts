@@ -9,7 +9,7 @@ import type { ScenarioTask } from '../data/scenario.js';
 import { FltacError } from '../errors.js';
 import type { Bank } from '../federation/engine.js';
 import { leadingCluster } from '../federation/evaluation.js';
-import { startRow } from '../federation/round.js';
+import { startRow } from '../federation/initial.js';
 import { RUN_FILES } from '../run/folder.js';
 import { openRun, type OpenRun, type RunContext } from '../run/open.js';
 import type { Settings } from '../run/resumable.js';

@@ -13,7 +13,7 @@ import type {
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
 import { flattenAdapter, plainName } from '../federation/initial.js';
-import type { SentAdapter } from '../federation/round.js';
+import type { SentAdapter } from '../federation/outcome.js';
 import type { Partition } from '../federation/partition.js';
 import { writeJsonFile } from './files.js';
 import { RUN_FILES } from './folder.js';

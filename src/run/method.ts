@@ -9,7 +9,8 @@ import { FltacError, messageOf } from '../errors.js';
 import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
-import { Federation, type RoundAssignment, type RoundOutcome } from '../federation/round.js';
+import type { RoundAssignment, RoundOutcome } from '../federation/outcome.js';
+import { Federation } from '../federation/round.js';
 import {
   finalFolder,
   partitionRecord,

@@ -1,7 +1,7 @@
 /** What a finished run tells its caller; `fltac train --format json` prints it. */
 import type { MetricName } from '../data/scenario.js';
 import type { RunCosts } from './read-run.js';
-import type { Upload } from '../federation/round.js';
+import type { Upload } from '../federation/communication.js';
 
 export interface TaskOutcome {
   task: string;

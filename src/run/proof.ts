@@ -3,7 +3,8 @@
  * and adapters by digest, and at the end the proof that the saved adapters are those that were evaluated.
  */
 import type { PairResult } from '../federation/evaluation.js';
-import type { Federation, RoundProof } from '../federation/round.js';
+import type { RoundProof } from '../federation/outcome.js';
+import type { Federation } from '../federation/round.js';
 import { FltacError } from '../errors.js';
 import { readRoundAdapters, roundFile } from './artifacts.js';
 import { digestOfFile, digestOfText } from './digest.js';

@@ -5,7 +5,7 @@
 import type { TaskScore } from '../federation/evaluation.js';
 import type { LocalReport } from '../federation/executor.js';
 import type { Geometry } from '../federation/geometry.js';
-import type { RoundAssignment, RoundClients, RoundOutcome } from '../federation/round.js';
+import type { RoundAssignment, RoundClients, RoundOutcome } from '../federation/outcome.js';
 import type { JsonRecord } from './journal.js';
 
 /** All records of one round, `round_done` last: a round whose last record is absent did not happen. */

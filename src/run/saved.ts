@@ -11,7 +11,7 @@ import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
 import { planAdapters, trueTask, type Plan } from '../federation/plan.js';
 import { holdingsOf } from '../federation/held.js';
-import { startRow } from '../federation/round.js';
+import { startRow } from '../federation/initial.js';
 import { readRoundAdapters, roundFile, type RoundAdapters } from './artifacts.js';
 import { RUN_FILES } from './folder.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { FltacError } from '../../src/errors.js';
 import type { FinishedPart, LocalStore } from '../../src/federation/executor.js';
-import { Federation, type FederationOptions, type FederationSettings } from '../../src/federation/round.js';
+import { Federation, type FederationOptions } from '../../src/federation/round.js';
+import type { FederationSettings } from '../../src/federation/settings.js';
 import { silentLog, type Log } from '../../src/run/log.js';
 import { FAKE_LAYOUT, FakeEngine } from '../support/fake-engine.js';
 import { fakeTasks, rowsOfCounts } from '../support/fake-scenario.js';

@@ -1,0 +1,45 @@
+/** What a round says to the user besides its records. */
+import type { Log } from '../run/log.js';
+import type { RoundAssignment, RoundClients } from './outcome.js';
+import type { Measure } from './outliers.js';
+
+/** A function that warns of each message once. */
+export function warnOnce(log: Log): (message: string) => void {
+  const said = new Set<string>();
+  return (message) => {
+    if (said.has(message)) return;
+    said.add(message);
+    log.warn(message);
+  };
+}
+
+/** Names clients whose training diverged, and a round whose results are too few. @param arrived clients whose results are there */
+export function tellClients(
+  log: Log,
+  { failed, aggregated }: RoundClients,
+  { round, arrived, minClients }: { round: number; arrived: number; minClients: number },
+): void {
+  for (const { client, reason } of failed) {
+    log.warn(`client ${client} is left out of round ${round} and keeps its adapters: ${reason}`);
+  }
+  if (aggregated) return;
+  log.warn(
+    `round ${round}: results of ${arrived} clients arrived, min_clients is ${minClients}: ` +
+      'nothing is averaged, and all clients keep what they held',
+  );
+}
+
+const MEASURES: Readonly<Record<Measure, string>> = {
+  update_norm: 'update norm',
+  distance: 'distance to its cluster',
+};
+
+export function tellOutliers(log: Log, round: number, { outliers, clients, trueTasks }: RoundAssignment): void {
+  if (outliers.length === 0) return;
+  const told = outliers.map(
+    ({ submission, measure, value, median }) =>
+      `client ${clients[submission]!}'s ${trueTasks[submission]!} ` +
+      `(${MEASURES[measure]} ${value.toPrecision(3)}, median ${median.toPrecision(3)})`,
+  );
+  log.info(`round ${round}: adapters that stand out: ${told.join(', ')}`);
+}
