@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <bit>
+#include <cstdint>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -19,14 +20,25 @@ namespace {
 
 // Smaller buffers are left to the C library, whose heap serves them well.
 constexpr size_t kLarge = size_t{1} << 18;
-// Each buffer's mapped size stands this far before it (0: it is the C library's); as far as tensors are
-// aligned.
+// Each buffer's Mark stands this far before it; as far as tensors are aligned.
 constexpr size_t kMark = 64;
 // Up to this much stays cached between calls: small models call often, and a fresh page costs more than its
 // arithmetic.
 constexpr size_t kWorthKeeping = size_t{1} << 27;
 // A mapping begins with a page for the mark; the buffer follows, so it is page-aligned.
 constexpr size_t kHeader = 4096;
+// Buffers of several times this size begin where a huge page does, and the system is asked for such: a
+// product that walks through matrices of megabytes misses the translation cache otherwise, and a fresh buffer
+// costs a fault for every 4 KiB.
+constexpr size_t kHugePage = size_t{1} << 21;
+constexpr size_t kWorthHugePages = 2 * kHugePage;
+
+struct Mark {
+  size_t size = 0;  // bytes of the buffer; 0: it is the C library's
+  void* mapping = nullptr;
+  size_t mapped = 0;
+};
+static_assert(sizeof(Mark) <= kMark);
 
 // Sizes are rounded up to eighths of a power of two, so that batches of about one size share buffers.
 size_t rounded(size_t n) {
@@ -37,7 +49,8 @@ size_t rounded(size_t n) {
 class CachedCpuAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t n) override {
-    void* data = n < kLarge ? marked(c10::alloc_cpu(n + kMark), kMark, 0) : take(rounded(n));
+    void* data =
+        n < kLarge ? marked(static_cast<char*>(c10::alloc_cpu(n + kMark)) + kMark, {}) : take(rounded(n));
     return {data, data, &give_back, c10::Device(c10::DeviceType::CPU)};
   }
 
@@ -67,28 +80,26 @@ class CachedCpuAllocator final : public c10::Allocator {
   void release_all() {
     const std::lock_guard lock(mutex_);
     for (auto& [size, buffers] : free_) {
-      for (void* data : buffers) unmap(data, size);
+      for (void* data : buffers) unmap(data);
     }
     free_.clear();
   }
 
   static void give_back(void* data) {
     if (data == nullptr) return;
-    const size_t size = size_of(data);
+    const size_t size = mark_of(data).size;
     if (size == 0) return c10::free_cpu(static_cast<char*>(data) - kMark);
     CachedCpuAllocator& self = instance();
     const std::lock_guard lock(self.mutex_);
     try {
       self.free_[size].push_back(data);
     } catch (const std::bad_alloc&) {
-      unmap(data, size);  // a deleter must not throw
+      unmap(data);  // a deleter must not throw
     }
   }
 
-  // The buffer `offset` bytes into a block, with its mark written.
-  static void* marked(void* block, size_t offset, size_t size) {
-    char* data = static_cast<char*>(block) + offset;
-    std::memcpy(data - kMark, &size, sizeof size);
+  static void* marked(char* data, const Mark& mark) {
+    std::memcpy(data - kMark, &mark, sizeof mark);
     return data;
   }
 
@@ -105,29 +116,42 @@ class CachedCpuAllocator final : public c10::Allocator {
         return data;
       }
     }
-    void* mapping = map(size + kHeader);
-    if (mapping == MAP_FAILED) {
+    void* data = map(size);
+    if (data == nullptr) {
       // What is cached in other sizes may make room.
       release_all();
-      mapping = map(size + kHeader);
+      data = map(size);
     }
-    if (mapping == MAP_FAILED) {
-      fail(ErrorCode::OutOfMemory, (size >> 20) + 1, " MiB more were asked for");
-    }
-    return marked(mapping, kHeader, size);
+    if (data == nullptr) fail(ErrorCode::OutOfMemory, (size >> 20) + 1, " MiB more were asked for");
+    return data;
   }
 
+  // A new buffer; null where the system has no room.
   static void* map(size_t size) {
-    return mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const bool huge = size >= kWorthHugePages;
+    const size_t mapped = size + (huge ? kHugePage : kHeader);
+    void* mapping = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED) return nullptr;
+    char* data = static_cast<char*>(mapping) + kHeader;
+    if (huge) {
+      data += (kHugePage - reinterpret_cast<uintptr_t>(data) % kHugePage) % kHugePage;
+#ifdef MADV_HUGEPAGE
+      madvise(data, size, MADV_HUGEPAGE);  // a wish: without it pages are small
+#endif
+    }
+    return marked(data, {size, mapping, mapped});
   }
 
-  static size_t size_of(const void* data) {
-    size_t size = 0;
-    std::memcpy(&size, static_cast<const char*>(data) - kMark, sizeof size);
-    return size;
+  static Mark mark_of(const void* data) {
+    Mark mark;
+    std::memcpy(&mark, static_cast<const char*>(data) - kMark, sizeof mark);
+    return mark;
   }
 
-  static void unmap(void* data, size_t size) { munmap(static_cast<char*>(data) - kHeader, size + kHeader); }
+  static void unmap(void* data) {
+    const Mark mark = mark_of(data);
+    munmap(mark.mapping, mark.mapped);
+  }
 
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;  // by size

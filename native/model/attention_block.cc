@@ -86,8 +86,8 @@ at::Tensor AttentionBlock::backward(const at::Tensor& dout, const at::Tensor& re
   const bool needs_input = layer_ > pass_.first_adapted;
   at::Tensor dquery_input, dinput;
   if (needs_input) {
-    const at::Tensor product = last ? weights_.query.input_gradient(dq) : weights_.qkv.input_gradient(dqkv);
-    dquery_input = residual.defined() ? residual.add_(product) : product;
+    dquery_input =
+        last ? weights_.query.input_gradient(dq, residual) : weights_.qkv.input_gradient(dqkv, residual);
     dinput = last ? weights_.key_value.input_gradient(dkv) : dquery_input;
   }
   lora_.take(Role::Query, queries, query_input_, dq, dquery_input, sink);

@@ -56,10 +56,15 @@ at::Tensor onednn_product(const at::Tensor& x, const at::Tensor& weight, const a
 
 }  // namespace
 
-const char* linear_path() { return have_onednn() ? "onednn" : "blas"; }
+const char* linear_path() {
+  if (PackedWeight::available()) return "packed";
+  return have_onednn() ? "onednn" : "blas";
+}
 
-Linear::Product Linear::product_for(const WeightForm& form) {
+Linear::Product Linear::product_for(const WeightForm& form, bool packs) {
   if (form.device.memory.is_cuda()) return Product::Cuda;
+  if (packs && form.device.is_cpu() && form.dtype == at::kFloat && PackedWeight::available())
+    return Product::Packed;
   const bool has_kernel = form.dtype == at::kFloat || (form.dtype == at::kBFloat16 && cpu_has_bfloat16());
   return form.device.is_cpu() && has_kernel && have_onednn() ? Product::OneDnn : Product::Converted;
 }
@@ -67,7 +72,14 @@ Linear::Product Linear::product_for(const WeightForm& form) {
 Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, const WeightForm& form)
     : Linear(shared(weight, form)) {
   bias_ = bias;
-  if (product_ == Product::OneDnn && form.both_layouts) {
+  product_ = product_for(form, form.both_layouts);
+  if (product_ == Product::Packed) {
+    packed_ = PackedWeight(weight.t());
+    packed_dx_ = PackedWeight(weight);
+    weight_.reset();
+    weight_dx_.reset();
+    bytes_ = packed_.bytes() + packed_dx_.bytes();
+  } else if (product_ == Product::OneDnn && form.both_layouts) {
     weight_ = pack(weight);
     weight_dx_ = pack(weight.t());
     bytes_ = packed_bytes(weight_) + packed_bytes(weight_dx_);
@@ -79,7 +91,7 @@ Linear::Linear(const at::Tensor& weight, const at::Tensor& bias, const WeightFor
 
 Linear Linear::shared(const at::Tensor& weight, const WeightForm& form) {
   Linear linear;
-  linear.product_ = product_for(form);
+  linear.product_ = product_for(form, false);
   linear.dtype_ = form.dtype;
   linear.weight_ = weight;
   linear.weight_dx_ = weight.t();
@@ -96,8 +108,25 @@ at::Tensor Linear::multiply(const at::Tensor& x, const at::Tensor& weight, const
   return bias.defined() ? at::addmm(bias, x, w) : x.mm(w);
 }
 
-at::Tensor Linear::forward(const at::Tensor& x) const { return multiply(x, weight_, bias_); }
+at::Tensor Linear::forward(const at::Tensor& x) const {
+  if (product_ != Product::Packed) return multiply(x, weight_, bias_);
+  const at::Tensor y = at::empty({x.size(0), packed_.columns()}, x.options());
+  packed_.multiply(x, bias_, false, y);
+  return y;
+}
 
-at::Tensor Linear::input_gradient(const at::Tensor& dy) const { return multiply(dy, weight_dx_, {}); }
+at::Tensor Linear::input_gradient(const at::Tensor& dy) const {
+  if (product_ != Product::Packed) return multiply(dy, weight_dx_, {});
+  const at::Tensor dx = at::empty({dy.size(0), packed_dx_.columns()}, dy.options());
+  packed_dx_.multiply(dy, {}, false, dx);
+  return dx;
+}
+
+at::Tensor Linear::input_gradient(const at::Tensor& dy, const at::Tensor& sum) const {
+  if (!sum.defined()) return input_gradient(dy);
+  if (product_ != Product::Packed) return sum.add_(input_gradient(dy));
+  packed_dx_.multiply(dy, {}, true, sum);
+  return sum;
+}
 
 }  // namespace fltac

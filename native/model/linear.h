@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "model/device.h"
+#include "model/packed_weight.h"
 
 namespace fltac {
 
@@ -20,18 +21,19 @@ struct WeightForm {
   at::TensorOptions vector() const { return at::TensorOptions(at::kFloat).device(device.memory); }
 };
 
-// "onednn" or "blas": which of libtorch's float32 products this CPU uses.
+// "packed", "onednn" or "blas": the float32 product that this CPU uses where a weight may be held twice: our
+// own, or one of libtorch's.
 const char* linear_path();
 
 // y = x W^T + b with W [outputs, inputs] in the form's type, b [outputs], x and y float32.
 //
-// On a CPU with AVX-512 (or of another kind than x86) float32 and, where it has instructions for it, bfloat16
-// go through oneDNN; on others float32 goes through BLAS, which is faster there. With both_layouts W is laid
-// out once for its kernels, for either direction of the product, at the price of a second copy; else oneDNN
-// reads the one plain copy. For bfloat16 x is rounded to bfloat16, products are summed in float32, and y is
-// rounded to bfloat16: libtorch's oneDNN gives results in the type of x only. Everything else on the CPU,
-// float16 above all, for which it has no product worth using, is held as it is and made float32 for each
-// product.
+// With both_layouts W is laid out once for a product's kernels, for either direction, at the price of a
+// second copy; else the one plain copy is read. On a CPU with AVX-512 float32 goes through our own product
+// (PackedWeight), or with one copy through oneDNN's; on other x86 through BLAS, which was faster there than
+// oneDNN; elsewhere through oneDNN. bfloat16 goes through oneDNN where the CPU has instructions for it: x is
+// rounded to bfloat16, products are summed in float32, and y is rounded to bfloat16: libtorch's oneDNN gives
+// results in the type of x only. Everything else on the CPU, float16 above all, for which it has no product
+// worth using, is held as it is and made float32 for each product.
 //
 // On CUDA x is rounded to W's type, and products are summed and given in float32.
 class Linear {
@@ -46,20 +48,23 @@ class Linear {
   at::Tensor forward(const at::Tensor& x) const;
   // dy [rows, outputs] -> dx = dy W [rows, inputs].
   at::Tensor input_gradient(const at::Tensor& dy) const;
+  // The same, added to `sum` in place; `sum` itself where it is defined.
+  at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& sum) const;
 
   // Bytes that are held for this module alone.
   int64_t bytes() const { return bytes_; }
 
  private:
-  enum class Product : uint8_t { OneDnn, Converted, Cuda };
-  static Product product_for(const WeightForm& form);
+  enum class Product : uint8_t { Packed, OneDnn, Converted, Cuda };
+  static Product product_for(const WeightForm& form, bool packs);
 
   at::Tensor multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const;
 
   Product product_ = Product::Converted;
   at::ScalarType dtype_ = at::kFloat;
-  // W and W^T, each a view of one plain copy or a copy in oneDNN's own layout.
+  // W and W^T, each a view of one plain copy or a copy in oneDNN's own layout; or both packed.
   at::Tensor weight_, weight_dx_;
+  PackedWeight packed_, packed_dx_;
   at::Tensor bias_;
   int64_t bytes_ = 0;
 };

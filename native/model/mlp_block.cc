@@ -40,8 +40,7 @@ at::Tensor MlpBlock::backward(const at::Tensor& dout, const at::Tensor& residual
   const at::Tensor dactive = weights_.mlp_out.input_gradient(dout);
   lora_.take(Role::MlpOut, space, active_, dout, dactive, sink);
   const at::Tensor dhidden = activate_backward(dactive);
-  const at::Tensor product = weights_.mlp_in.input_gradient(dhidden);
-  const at::Tensor dinput = residual.defined() ? residual.add_(product) : product;
+  const at::Tensor dinput = weights_.mlp_in.input_gradient(dhidden, residual);
   lora_.take(Role::MlpIn, space, input_, in(dhidden), dinput, sink);
   if (gated()) lora_.take(Role::MlpGate, space, input_, gate(dhidden), dinput, sink);
   return dinput;

@@ -44,7 +44,7 @@ export interface BuildInfo {
   readonly cpu: string;
   /** whether this CPU has instructions for products of bfloat16 */
   readonly bfloat16: boolean;
-  /** how products with frozen weights are computed: "onednn" in its own layouts, else "blas" */
+  /** the float32 product with frozen weights: "packed" (our own, AVX-512), libtorch's "onednn" or "blas" */
   readonly linear: string;
 }
 

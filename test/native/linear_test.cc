@@ -5,6 +5,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "check.h"
+#include "model/packed_weight.h"
 #include "model/weight_type.h"
 
 namespace {
@@ -35,7 +36,7 @@ double gap(const at::Tensor& found, const at::Tensor& expected) {
 // x as a product with this type of weight sees it.
 at::Tensor seen(const at::Tensor& x, const Case& c) {
   const bool rounds = c.dtype == at::kBFloat16 && std::string(c.device).starts_with("cpu") &&
-                      std::string(linear_path()) == "onednn" && cpu_has_bfloat16();
+                      std::string(linear_path()) != "blas" && cpu_has_bfloat16();
   return (rounds ? x.to(c.dtype) : x).to(at::kDouble);
 }
 
@@ -53,12 +54,15 @@ void products_are_right(const Case& c) {
   const double tolerance = c.dtype == at::kBFloat16 ? 0x1p-8 : 2e-6;
   EXPECT(gap(linear.forward(x), y) < tolerance, c.device, c.dtype, c.both_layouts, c.bias);
   EXPECT(gap(linear.input_gradient(dy), dx) < tolerance, c.device, c.dtype, c.both_layouts, c.bias);
+  const at::Tensor sum = random({kRows, kInputs}, 5), expected = sum.to(at::kDouble) + dx;
+  EXPECT(gap(linear.input_gradient(dy, sum), expected) < tolerance, c.device, c.dtype, c.both_layouts);
+  EXPECT(gap(sum, expected) < tolerance, c.device, c.dtype, c.both_layouts);
   // One row and none.
   EXPECT(gap(linear.forward(x.narrow(0, 5, 1)), y.narrow(0, 5, 1)) < 2 * tolerance);
   EXPECT(linear.forward(x.narrow(0, 0, 0)).size(1) == kOutputs);
 
   const int64_t plain = held.nbytes() + (c.bias ? b.nbytes() : 0);
-  const bool packs = c.both_layouts && std::string(linear_path()) == "onednn" && c.dtype != at::kHalf &&
+  const bool packs = c.both_layouts && std::string(linear_path()) != "blas" && c.dtype != at::kHalf &&
                      std::string(c.device) == "cpu" && (c.dtype == at::kFloat || cpu_has_bfloat16());
   EXPECT(packs ? linear.bytes() > 2 * plain - 1000 : linear.bytes() == plain, linear.bytes(), plain);
 }
@@ -81,10 +85,55 @@ void a_shared_weight_takes_no_memory_of_its_own() {
   EXPECT(linear.forward(x).equal(Linear(w, {}, {form.device, at::kFloat, false}).forward(x)));
 }
 
+bool has_packed_products() {
+  if (!PackedWeight::available())
+    std::cerr << "skipped: packed products, for which this CPU has no AVX-512\n";
+  return PackedWeight::available();
+}
+
+// Shapes about the product's own blocks: 12 rows, 32 columns, 512 of what is summed, 8 panels a task.
+void packed_products_are_right_at_the_edges_of_blocks() {
+  if (!has_packed_products()) return;
+  for (const int64_t rows : {1, 11, 12, 13, 120}) {
+    for (const int64_t inner : {1, 511, 512, 513, 1100}) {
+      for (const int64_t columns : {1, 31, 32, 33, 256, 300}) {
+        const at::Tensor x = random({rows, inner}, 1), b = random({inner, columns}, 2),
+                         bias = random({columns}, 3);
+        const at::Tensor product = x.to(at::kDouble).mm(b.to(at::kDouble));
+        const PackedWeight packed(b);
+        const at::Tensor out = at::empty({rows, columns}, at::kFloat);
+        packed.multiply(x, bias, false, out);
+        EXPECT(gap(out, product + bias.to(at::kDouble)) < 2e-6, rows, inner, columns);
+        packed.multiply(x, {}, true, out);
+        EXPECT(gap(out, 2 * product + bias.to(at::kDouble)) < 2e-6, rows, inner, columns);
+      }
+    }
+  }
+}
+
+// A batch's result does not depend on what else is in the batch, nor on the threads.
+void a_row_of_a_packed_product_has_the_same_bits_in_any_company() {
+  if (!has_packed_products()) return;
+  const at::Tensor x = random({211, 700}, 1), b = random({700, 330}, 2);
+  const PackedWeight packed(b);
+  const auto product = [&](const at::Tensor& rows) {
+    const at::Tensor out = at::empty({rows.size(0), 330}, at::kFloat);
+    packed.multiply(rows, {}, false, out);
+    return out;
+  };
+  const at::Tensor all = product(x);
+  for (const int64_t row : {0, 5, 12, 100, 210}) {
+    EXPECT(product(x.narrow(0, row, 1)).equal(all.narrow(0, row, 1)), row);
+  }
+  EXPECT(product(x.narrow(0, 7, 90)).equal(all.narrow(0, 7, 90)));
+}
+
 }  // namespace
 
 int main() {
   return run("linear_test", [] {
+    packed_products_are_right_at_the_edges_of_blocks();
+    a_row_of_a_packed_product_has_the_same_bits_in_any_company();
     all_forms_agree();
     a_shared_weight_takes_no_memory_of_its_own();
   });
