@@ -32,10 +32,18 @@ __attribute__((always_inline)) inline void multiply(const Lanes<uint64_t, W>& a,
                                                     Lanes<uint64_t, W>& out) {
 #if FLTAC_X86
   // One instruction; compilers make three multiplications of the general form.
-  if constexpr (W == 4) {
-    typedef int32_t Words __attribute__((vector_size(32)));
-    const Lanes<uint64_t, 4> factor = Lanes<uint64_t, 4>{} + m;
-    out = (Lanes<uint64_t, 4>)__builtin_ia32_pmuludq256((Words)a, (Words)factor);
+  if constexpr (W >= 4) {
+    using Words = Lanes<int32_t, 2 * W>;
+    const Lanes<uint64_t, W> factor = Lanes<uint64_t, W>{} + m;
+    if constexpr (W == 4) {
+      out = (Lanes<uint64_t, W>)__builtin_ia32_pmuludq256((Words)a, (Words)factor);
+    } else {
+#if defined(__clang__)
+      out = (Lanes<uint64_t, W>)__builtin_ia32_pmuludq512((Words)a, (Words)factor);
+#else
+      out = (Lanes<uint64_t, W>)__builtin_ia32_pmuludq512_mask((Words)a, (Words)factor, Lanes<long long, W>{}, 0xFF);
+#endif
+    }
     return;
   }
 #endif
@@ -103,15 +111,22 @@ __attribute__((always_inline)) inline void fill(const Request& of, int64_t n, ui
 void fill_plain(const Request& of, int64_t n, uint16_t* out) { fill<2>(of, n, out); }
 #if FLTAC_X86
 FLTAC_TARGET_AVX2 void fill_avx2(const Request& of, int64_t n, uint16_t* out) { fill<4>(of, n, out); }
+FLTAC_TARGET_AVX512 void fill_avx512(const Request& of, int64_t n, uint16_t* out) { fill<8>(of, n, out); }
 #endif
 
 }  // namespace
 
 void philox_words(RowKey key, uint32_t step, uint32_t site, int64_t n, uint16_t* out) {
+  switch (vector_bytes()) {
 #if FLTAC_X86
-  if (vector_bytes() != VectorBytes::k16) return fill_avx2({key, step, site}, n, out);
+    case VectorBytes::k64:
+      return fill_avx512({key, step, site}, n, out);
+    case VectorBytes::k32:
+      return fill_avx2({key, step, site}, n, out);
 #endif
-  fill_plain({key, step, site}, n, out);
+    default:
+      return fill_plain({key, step, site}, n, out);
+  }
 }
 
 void philox_doubles(uint64_t stream, uint32_t site, int64_t n, double* out) {

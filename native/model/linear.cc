@@ -54,6 +54,18 @@ at::Tensor onednn_product(const at::Tensor& x, const at::Tensor& weight, const a
       .toTensor();
 }
 
+// oneDNN compiles a kernel for every number of rows; batches without padding have a new one each time.
+constexpr int64_t kRowStep = 64;
+
+// The same for float32 x and a weight of another type: x is rounded to it, and so is the product.
+at::Tensor rounded_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const int64_t rows = x.size(0), more = rows < kRowStep ? 0 : (kRowStep - rows % kRowStep) % kRowStep;
+  const at::Tensor half = at::empty({rows + more, x.size(1)}, weight.options().layout(at::kStrided));
+  half.narrow(0, 0, rows).copy_(x);
+  half.narrow(0, rows, more).zero_();
+  return onednn_product(half, weight, bias).narrow(0, 0, rows).to(at::kFloat);
+}
+
 }  // namespace
 
 const char* linear_path() {
@@ -99,7 +111,9 @@ Linear Linear::shared(const at::Tensor& weight, const WeightForm& form) {
 }
 
 at::Tensor Linear::multiply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) const {
-  if (product_ == Product::OneDnn) return onednn_product(x.to(dtype_), weight, bias).to(at::kFloat);
+  if (product_ == Product::OneDnn) {
+    return dtype_ == at::kFloat ? onednn_product(x, weight, bias) : rounded_product(x, weight, bias);
+  }
   if (product_ == Product::Cuda && dtype_ != at::kFloat) {
     const at::Tensor y = at::mm(x.to(dtype_), weight.t(), at::kFloat);
     return bias.defined() ? y.add_(bias) : y;
