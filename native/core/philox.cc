@@ -41,7 +41,8 @@ __attribute__((always_inline)) inline void multiply(const Lanes<uint64_t, W>& a,
 #if defined(__clang__)
       out = (Lanes<uint64_t, W>)__builtin_ia32_pmuludq512((Words)a, (Words)factor);
 #else
-      out = (Lanes<uint64_t, W>)__builtin_ia32_pmuludq512_mask((Words)a, (Words)factor, Lanes<long long, W>{}, 0xFF);
+      out = (Lanes<uint64_t, W>)__builtin_ia32_pmuludq512_mask((Words)a, (Words)factor, Lanes<long long, W>{},
+                                                               0xFF);
 #endif
     }
     return;
