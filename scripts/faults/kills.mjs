@@ -2,18 +2,24 @@
 // Kills runs at seeded random moments, goes on with each, and holds the end to the files of a run nobody touched.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, watch } from 'node:fs';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** What the moment of a kill is drawn from: the run's time, its writes, or the time after a round's last local work. */
-const TRIGGERS = ['time', 'write', 'evaluation'];
+/**
+ * What the moment of a kill is drawn from: the run's time, its writes, those of its checkpoints, or the time after a
+ * round's last local work.
+ */
+const TRIGGERS = ['time', 'write', 'checkpoint', 'evaluation'];
+
+/** A checkpoint's two files, as they are written and as they take their place. */
+const CHECKPOINT = /^(state\.json|round_\d+\.safetensors)(\.tmp-\d+)?$/;
 
 /**
  * @param {object} options
  * @param {string} options.folder an empty folder that takes the runs
- * @param {number} options.kills how many runs are killed
+ * @param {number} options.kills how many runs are killed; one that ends before its moment is run again to another one
  * @param {number} options.seed of the moments
  * @param {readonly string[]} options.arguments of `fltac train`, without a folder
  * @param {(line: string) => void} [options.tell] takes a line for each kill
@@ -30,9 +36,8 @@ export async function killRuns({ folder, kills, seed, arguments: given, tell = (
   for (let i = 0; i < kills; i += 1) {
     const place = join(folder, `killed_${i}`);
     const trigger = TRIGGERS[i % TRIGGERS.length];
-    const draw = random();
-    const killed = await train(place, given, killAt(trigger, draw, whole, random));
-    const phase = killed.signal === 'SIGKILL' ? phaseOf(place, whole.localParts) : 'it had ended';
+    const killed = await killedRun(place, given, trigger, whole, random);
+    const phase = phaseOf(place, whole.localParts);
     const resumed = await train(place, given);
     const differences =
       resumed.code === 0 ? differencesOf(expected, contents(place)) : [`exit ${resumed.code}: ${resumed.err}`];
@@ -46,21 +51,40 @@ export async function killRuns({ folder, kills, seed, arguments: given, tell = (
   return results;
 }
 
-/** A function that is told of a run's start and writes, and kills it in time. */
-function killAt(trigger, draw, whole, random) {
-  if (trigger === 'time') return { start: (kill) => setTimeout(kill, draw * whole.ms) };
-  if (trigger === 'write') {
-    const nth = 1 + Math.floor(draw * whole.writes);
-    let seen = 0;
-    return { write: (_, kill) => void ((seen += 1) === nth && setTimeout(kill, 2 * random())) };
+/** How often a moment is drawn: a machine that is busy now and then ends a run before it. */
+const MOST_DRAWS = 20;
+
+/** Runs into an empty folder until a run is killed in it. */
+async function killedRun(place, given, trigger, whole, random) {
+  for (let draw = 0; draw < MOST_DRAWS; draw += 1) {
+    rmSync(place, { recursive: true, force: true });
+    const run = await train(place, given, killAt(trigger, whole, random));
+    if (run.signal === 'SIGKILL') return run;
+    if (run.code !== 0) throw new Error(`a run that was to be killed failed by itself:\n${run.err}`);
   }
-  const nth = 1 + Math.floor(draw * whole.trained);
+  throw new Error(`${MOST_DRAWS} runs ended before they were killed (${trigger})`);
+}
+
+/** What is told of a run's start and writes, and kills it at a moment that it draws. */
+function killAt(trigger, whole, random) {
+  const draw = random();
+  if (trigger === 'time') return { start: (kill) => setTimeout(kill, draw * whole.ms) };
+  const { counts, lateMs } = MOMENTS[trigger];
+  const nth = 1 + Math.floor(draw * whole.writes.filter((write) => counts(write, whole)).length);
   let seen = 0;
   return {
-    write: (parts, kill) =>
-      void (parts === whole.localParts && (seen += 1) === nth && setTimeout(kill, 150 * random())),
+    write: (write, kill) => {
+      if (counts(write, whole) && (seen += 1) === nth) setTimeout(kill, lateMs * random());
+    },
   };
 }
+
+/** Which writes a trigger counts, and how long after one the run is killed at most. */
+const MOMENTS = {
+  write: { counts: () => true, lateMs: 2 },
+  checkpoint: { counts: ({ name, at }) => basename(at) === 'checkpoint' && CHECKPOINT.test(name), lateMs: 2 },
+  evaluation: { counts: ({ parts }, whole) => parts === whole.localParts, lateMs: 150 },
+};
 
 /** Runs `fltac train --resume auto` into a folder. */
 function train(folder, given, moment = {}) {
@@ -71,13 +95,11 @@ function train(folder, given, moment = {}) {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     const kill = () => child.kill('SIGKILL');
-    const parts = [];
-    let writes = 0;
+    const writes = [];
     const unwatch = watchRun(folder, (name, at) => {
-      writes += 1;
-      const count = /^round_\d+_work\.json$/.test(name) ? partsIn(join(at, name)) : 0;
-      if (count > 0) parts.push(count);
-      moment.write?.(count, kill);
+      const write = { name, at, parts: /^round_\d+_work\.json$/.test(name) ? partsIn(join(at, name)) : 0 };
+      writes.push(write);
+      moment.write?.(write, kill);
     });
     const timer = moment.start?.(kill);
     let err = '';
@@ -87,9 +109,8 @@ function train(folder, given, moment = {}) {
       clearTimeout(timer);
       unwatch();
       // A round's local work is complete when its index counts all of its parts.
-      const localParts = Math.max(0, ...parts);
-      const trained = parts.filter((count) => count === localParts).length;
-      resolve({ code, signal, err, ms: performance.now() - started, writes, localParts, trained });
+      const localParts = Math.max(0, ...writes.map(({ parts }) => parts));
+      resolve({ code, signal, err, ms: performance.now() - started, writes, localParts });
     });
   });
 }
@@ -115,16 +136,20 @@ function phaseOf(folder, localParts) {
   const baseline = join(folder, 'baseline_fedit');
   const own = existsSync(baseline) && readdirSync(baseline).length > 0 ? baseline : folder;
   const checkpoint = join(own, 'checkpoint');
-  const names = [...readdirSync(own), ...(existsSync(checkpoint) ? readdirSync(checkpoint) : [])];
-  if (names.some((name) => name.includes('.tmp-'))) return 'a write';
+  const names = readdirSync(own);
+  const saved = existsSync(checkpoint) ? readdirSync(checkpoint) : [];
+  if (saved.some((name) => name.includes('.tmp-') && /_work/.test(name))) return 'write of local work';
+  if (saved.some((name) => name.includes('.tmp-'))) return 'checkpoint write';
+  if (readdirSync(own, { recursive: true }).some((name) => name.includes('.tmp-'))) return 'write of another file';
   const state = readJson(join(checkpoint, 'state.json'));
-  if (state === undefined) return names.includes('config.yaml') ? 'the first evaluation' : 'loading';
+  if (state === undefined) return names.includes('config.yaml') ? 'start, before any round' : 'loading';
+  // Vectors of two rounds: either the state that names the new ones is missing, or the old ones are yet to be removed.
+  if (saved.filter((name) => /^round_\d+\.safetensors$/.test(name)).length > 1) return 'checkpoint write';
+  if (state.complete) return 'the end, after all rounds';
   const next = state.round + 1;
-  if (names.includes(`adapters_round_${next}.pt`) || names.includes(`round_${next}.safetensors`)) {
-    return 'between writes';
-  }
-  if (state.complete) return 'the end';
-  return partsIn(join(checkpoint, `round_${next}_work.json`)) === localParts ? 'clustering or evaluation' : 'training';
+  if (names.includes(`adapters_round_${next}.pt`)) return 'between writes of a round';
+  const trained = partsIn(join(checkpoint, `round_${next}_work.json`)) === localParts;
+  return trained ? 'averaging or evaluation' : 'training';
 }
 
 function partsIn(file) {

@@ -6,6 +6,7 @@ import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { stringifyConfig } from '../config/index.js';
 import { FltacError, messageOf } from '../errors.js';
+import { assertNotAborted } from '../federation/checks.js';
 import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS } from '../federation/methods.js';
@@ -210,8 +211,10 @@ class RunningMethod {
     for (let round = start.round + 1; round <= rounds; round += 1) {
       progress = await this.#stoppable(round - 1, () => this.#round(round, progress));
     }
-    await this.#writeFinal();
-    await this.#stoppable(rounds, () => this.#prove());
+    await this.#stoppable(rounds, async () => {
+      await this.#writeFinal();
+      await this.#prove();
+    });
     return progress;
   }
 
@@ -358,6 +361,7 @@ class RunningMethod {
     for (const [index, { name }] of scenario.tasks.entries()) {
       const leading = leadingCluster(holdings, index);
       if (leading === undefined) continue;
+      assertNotAborted(this.#context.signal);
       const { cluster, share, clusters } = leading;
       if (clusters > 1) {
         this.#context.log.info(

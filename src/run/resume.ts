@@ -55,13 +55,23 @@ export function fixedConfig(config: RunConfig): Record<string, JsonValue> {
   return Object.fromEntries(fixed.map((key) => [key, config[camelName(key)] as JsonValue]));
 }
 
-function assertSameConfig(folder: string, record: CheckpointRecord, config: RunConfig): void {
+/** The keys that a continuation may not change and that are other than they were when the checkpoint was written. */
+export function changedSettings(
+  record: CheckpointRecord,
+  config: RunConfig,
+): { key: string; before: JsonValue; now: JsonValue }[] {
   const context = { ...config, env: {} };
-  const differences = Object.entries(fixedConfig(config)).flatMap(([key, now]) => {
+  return Object.entries(fixedConfig(config)).flatMap(([key, now]) => {
     // A key that the run's version did not have yet had its default's meaning.
     const before = key in record.config ? record.config[key]! : (defaultOf(key as never, context) as JsonValue);
-    return same(before, now) ? [] : [`  ${key}: ${JSON.stringify(before)} there, ${JSON.stringify(now)} now`];
+    return same(before, now) ? [] : [{ key, before, now }];
   });
+}
+
+function assertSameConfig(folder: string, record: CheckpointRecord, config: RunConfig): void {
+  const differences = changedSettings(record, config).map(
+    ({ key, before, now }) => `  ${key}: ${JSON.stringify(before)} there, ${JSON.stringify(now)} now`,
+  );
   if (differences.length > 0) {
     throw new FltacError(
       'USAGE',

@@ -16,8 +16,8 @@ beforeEach(async () => (root = await mkdtemp(path.join(os.tmpdir(), 'fltac-kills
 afterEach(() => rm(root, { recursive: true }));
 
 it('a run that is killed and resumed ends with the files of one that was not', { timeout: 300_000 }, async () => {
-  const kills = await killRuns({ folder: root, kills: 3, seed: 2, arguments: [...SHORT, '--local-steps', '2'] });
-  expect(kills.map((kill) => kill.trigger)).toEqual(['time', 'write', 'evaluation']);
+  const kills = await killRuns({ folder: root, kills: 4, seed: 2, arguments: [...SHORT, '--local-steps', '2'] });
+  expect(kills.map((kill) => kill.trigger)).toEqual(['time', 'write', 'checkpoint', 'evaluation']);
   expect(kills.flatMap((kill) => kill.differences)).toEqual([]);
 });
 

@@ -1,9 +1,14 @@
-import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { appendFile, cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { RunConfig } from '../../src/config/index.js';
 import type { ArchiveDict, ArchiveTensor } from '../../src/engine/types.js';
+import { FltacError } from '../../src/errors.js';
+import type * as Files from '../../src/run/files.js';
+import type * as Journals from '../../src/run/journal.js';
+import type { JsonRecord } from '../../src/run/journal.js';
 import { trainRun } from '../../src/run/train.js';
 import { verifyRun } from '../../src/run/verify/index.js';
 import { fakeFace } from '../support/fake-engine.js';
@@ -15,7 +20,10 @@ beforeEach(async () => {
   root = await mkdtemp(path.join(os.tmpdir(), 'fltac-verify-'));
   folder = path.join(root, 'run');
 });
-afterEach(() => rm(root, { recursive: true }));
+afterEach(async () => {
+  beforeWrite = undefined;
+  await rm(root, { recursive: true });
+});
 
 /** What the fake engine's layout is, whatever it is asked for. */
 const FAKE_ADAPTER = { loraRank: 1, targetModules: ['query'] };
@@ -29,6 +37,40 @@ async function trained(changes: Partial<RunConfig> = {}): Promise<void> {
   await trainRun(fakeConfig(folder, { ...FAKE_ADAPTER, ...changes }), fakeRun().context);
 }
 
+/** Told of each write of a record before it: path, and the round where the record has one. */
+let beforeWrite: ((file: string, round: unknown) => void) | undefined;
+vi.mock('../../src/run/journal.js', async (original) => {
+  const real = await original<typeof Journals>();
+  class WatchedJournal extends real.Journal {
+    override async append(records: readonly JsonRecord[]): Promise<void> {
+      beforeWrite?.(this.path, records[0]?.['round']);
+      await super.append(records);
+    }
+  }
+  return { ...real, Journal: WatchedJournal };
+});
+vi.mock('../../src/run/files.js', async (original) => {
+  const real = await original<typeof Files>();
+  const writeJsonFile: typeof Files.writeJsonFile = async (file, value) => {
+    beforeWrite?.(file, (value as Row)['round']);
+    return real.writeJsonFile(file, value);
+  };
+  return { ...real, writeJsonFile };
+});
+
+/** Trains until a file of the run would be written, as if the process had been killed then. */
+async function killedBefore(name: string, round: number, changes: Partial<RunConfig>): Promise<void> {
+  let killed = false;
+  beforeWrite = (file, own) => {
+    if (file !== at(name) || (own !== undefined && own !== round)) return;
+    killed = true;
+    throw new FltacError('IO', 'killed');
+  };
+  await expect(trainRun(fakeConfig(folder, changes), fakeRun().context)).rejects.toThrow('killed');
+  beforeWrite = undefined;
+  expect(killed).toBe(true);
+}
+
 async function verify(evaluate = false): Promise<{ passed: boolean; failed: Record<string, string>; text: string }> {
   const { passed, findings } = await verifyRun({ folder, evaluate }, fakeRun().context);
   const failed = findings.filter(({ status }) => status === 'fail').map(({ check, detail }) => [check, detail]);
@@ -39,6 +81,7 @@ async function verify(evaluate = false): Promise<{ passed: boolean; failed: Reco
 /** Takes every digest out of the folder, as a forger would who cannot make them fit. */
 async function withoutDigests(): Promise<void> {
   await rm(at('manifest.json'));
+  await rm(at('checkpoint'), { recursive: true });
   await editJournal('metrics.jsonl', (row) => delete row['proof']);
 }
 
@@ -64,6 +107,12 @@ async function statesOf(round: number): Promise<States> {
 const swap = (labels: number[]) => {
   const other = labels.findIndex((label) => label !== labels[0]);
   [labels[0], labels[other]] = [labels[other]!, labels[0]!];
+};
+
+const swapStates = (states: States) => {
+  const first = states.get(0)!;
+  states.set(0, states.get(1)!);
+  states.set(1, first);
 };
 
 interface Corruption {
@@ -193,9 +242,88 @@ const CORRUPTIONS: Record<string, Corruption> = {
     },
     caught: { metrics: /is of round 2, where round 1 is expected/ },
   },
+  'a journal cut back to an earlier round': {
+    plant: async () => {
+      for (const name of ['metrics.jsonl', 'cluster_assignments.jsonl', 'geometry.jsonl']) {
+        const rows = (await readJsonl(at(name))).filter((row) => row['round'] !== 3);
+        await writeFile(at(name), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+      }
+      await rm(at('adapters_round_3.pt'));
+    },
+    caught: { 'final adapters': /final\/ is there, but only 2 of 3 rounds are recorded/ },
+  },
+  'fewer bytes sent': {
+    plant: () =>
+      editJournal('metrics.jsonl', (row) => {
+        if (row['phase'] === 'communication' && row['round'] === 2 && row['client'] === 1) row['up'] = 4;
+      }),
+    caught: { communication: /round 2: client 1 sent \d adapters, 4 bytes up and \d+ down, where client 1 with/ },
+  },
+  'a mean loss below what its first and last allow': {
+    plant: () =>
+      editJournal('metrics.jsonl', (row) => row['phase'] === 'local' && row['round'] === 1 && (row['loss'] = 1e-3)),
+    caught: { metrics: /round 1, client 0, sst2: 0\.001 is not the mean of 4 losses from/ },
+  },
+  'an easier majority floor': {
+    plant: () =>
+      editJournal(
+        'metrics.jsonl',
+        (row) => row['phase'] === 'eval' && row['round'] === 3 && (row['majority_floor'] = 0.25),
+      ),
+    caught: { metrics: /round 3, sst2: majority_floor is 0\.25, before any training it was 0\.\d+/ },
+  },
+  'fewer rows evaluated': {
+    plant: () => editJournal('metrics.jsonl', (row) => row['phase'] === 'eval' && (row['rows'] = 4000)),
+    caught: { 'metrics, evaluated anew': /round 0, sst2: metrics\.jsonl has rows 4000, found are 40/ },
+    evaluate: true,
+  },
+  'an edited inertia': {
+    plant: () => editJournal('cluster_assignments.jsonl', (row) => row['round'] === 1 && (row['inertia'] = 1)),
+    caught: { measures: /round 1: inertia is 1, labels and distances give \d/ },
+  },
+  'an edited distance': {
+    plant: () =>
+      editJournal('geometry.jsonl', (row) => {
+        const bytes = Buffer.from(row['squared_distances'] as string, 'base64');
+        for (let i = 0; i < bytes.length; i += 4) bytes.writeFloatLE(2 * bytes.readFloatLE(i), i);
+        row['squared_distances'] = bytes.toString('base64');
+      }),
+    caught: { measures: /round 1: inertia is \S+, labels and distances give/ },
+  },
+  'a distance left out': {
+    plant: () =>
+      editJournal(
+        'geometry.jsonl',
+        (row) => (row['squared_distances'] = (row['squared_distances'] as string).slice(8)),
+      ),
+    caught: { journals: /geometry\.jsonl:1: expected float32 distances of \d+ pairs, found \d+ bytes/ },
+  },
+  'an outlier that nobody was told of': {
+    plant: () =>
+      editJournal('cluster_assignments.jsonl', ({ round, update_norms: norms }) => {
+        if (round === 2) (norms as number[])[3]! *= 1000;
+      }),
+    caught: { measures: /round 2: outliers are not those that update_norms and geometry\.jsonl give/ },
+  },
+  'adapters of two clusters swapped': {
+    plant: () => editRound(3, swapStates),
+    caught: { 'final adapters': /is not that of adapters_round_3\.pt, cluster \d/ },
+  },
+  'adapters of two clusters swapped in an early round': {
+    plant: () => editRound(2, swapStates),
+    caught: { 'metrics, evaluated anew': /round 2, \w+: metrics\.jsonl has the \w+ \S+, the adapters give/ },
+    evaluate: true,
+  },
+  'another scale in a final adapter': {
+    plant: async () => {
+      const file = at('final/mrpc/adapter_config.json');
+      await writeFile(file, (await readFile(file, 'utf8')).replace(/"lora_alpha": \d+/, '"lora_alpha": 1'));
+    },
+    caught: { 'final adapters': /final\/mrpc: adapter_config\.json has lora_alpha 1/ },
+  },
   'a line cut off': {
     plant: () => appendFile(at('metrics.jsonl'), '{"round":3,'),
-    caught: { journals: /metrics\.jsonl ends in the middle of a line/ },
+    caught: { metrics: /1 lines follow the last round/ },
   },
   'another partition': {
     plant: async () => {
@@ -243,6 +371,55 @@ describe('verify', () => {
     expect(passed).toBe(false);
     for (const [check, detail] of Object.entries(caught))
       expect({ check, text: failed[check] }).toMatchObject({ check, text: expect.stringMatching(detail) as string });
+  });
+
+  it.each([
+    ['of another seed', { seed: 43 }, /it is of a run with seed 43, config\.yaml has 42; .*another partition/],
+    ['of fewer rounds', { rounds: 2 }, /it is of round 2, metrics\.jsonl has 3; .*goes on after the last round/],
+    ['of another method', { method: 'oracle' }, /it is of a run with method "oracle", config\.yaml has "fltac"/],
+  ] as const)('catches a checkpoint %s', async (_, changes, message) => {
+    await trained();
+    const other = path.join(root, 'other');
+    await trainRun(fakeConfig(other, { ...FAKE_ADAPTER, ...changes }), fakeRun().context);
+    await rm(at('checkpoint'), { recursive: true });
+    await cp(path.join(other, 'checkpoint'), at('checkpoint'), { recursive: true });
+    expect((await verify()).failed['checkpoint']).toMatch(message);
+  });
+
+  it('catches adapters of a checkpoint that changed places, and those that do not have their digest', async () => {
+    await trained();
+    const file = at('checkpoint/round_3.safetensors');
+    const tensors = await face.readSafetensors(file);
+    const [first, second] = [tensors.get('adapters.0')!, tensors.get('adapters.1')!];
+    await face.writeSafetensors(file, new Map([...tensors, ['adapters.0', second], ['adapters.1', first]]));
+    expect((await verify()).failed).toEqual({
+      checkpoint: expect.stringMatching(/round_3\.safetensors: its SHA-256 is not/) as string,
+    });
+    const state = at('checkpoint/state.json');
+    const sha256 = createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex');
+    const record = JSON.parse(await readFile(state, 'utf8')) as { vectors: object };
+    await writeFile(state, JSON.stringify({ ...record, vectors: { ...record.vectors, sha256 } }));
+    expect((await verify()).failed).toEqual({
+      checkpoint: 'its adapter 0 is not that of adapters_round_3.pt; its adapter 1 is not that of adapters_round_3.pt',
+    });
+  });
+
+  it('catches a journal cut back to an earlier round by the checkpoint', async () => {
+    await trained();
+    await rm(at('manifest.json'));
+    await CORRUPTIONS['a journal cut back to an earlier round']!.plant();
+    expect((await verify()).failed['checkpoint']).toMatch(/it is of round 3, metrics\.jsonl has 2; metrics\.jsonl has/);
+  });
+
+  it('finds submissions that changed places between clients', async () => {
+    await trained({ saveSubmissions: true });
+    const file = at('submissions_round_2.safetensors');
+    const tensors = await face.readSafetensors(file);
+    const [first, second] = [tensors.get('0.sst2')!, tensors.get('1.sst2')!];
+    await face.writeSafetensors(file, new Map([...tensors, ['0.sst2', second], ['1.sst2', first]]));
+    expect((await verify()).failed['aggregates']).toMatch(/^round 2, cluster \d: value \d+ is \S+, the weighted mean/);
   });
 
   it.each(Object.entries(CORRUPTIONS))('catches %s by the digests of manifest.json', async (_, { plant }) => {
@@ -325,6 +502,30 @@ describe('verify', () => {
     expect(passed).toBe(true);
     expect(text).toMatch(/pass metrics: 2 of 3 rounds are complete \(interrupted or still running\)/);
     expect(text).toMatch(/skip final adapters: the run writes them at its end/);
+  });
+
+  it.each([
+    ['cluster_assignments.jsonl', 2],
+    ['metrics.jsonl', 2],
+    ['checkpoint/state.json', 2],
+    ['checkpoint/state.json', 3],
+    ['final/mrpc/adapter_config.json', 3],
+    ['manifest.json', 3],
+  ])('passes a run that was killed before it wrote %s of round %i', async (name, round) => {
+    const changes = { ...FAKE_ADAPTER, participation: 0.6, dropoutClients: 0.3 } as const;
+    await killedBefore(name, round, changes);
+    const { failed, text } = await verify();
+    expect(failed, text).toEqual({});
+    expect(text).toMatch(/^skip manifest: /);
+  });
+
+  it("passes a run that was killed in the middle of a journal's line", async () => {
+    await killedBefore('checkpoint/state.json', 2, FAKE_ADAPTER);
+    for (const name of ['metrics.jsonl', 'cluster_assignments.jsonl', 'geometry.jsonl']) {
+      const bytes = await readFile(at(name));
+      await truncate(at(name), bytes.length - 20);
+      expect((await verify()).failed, name).toEqual({});
+    }
   });
 
   it("checks a baseline's folder too", async () => {

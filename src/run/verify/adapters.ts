@@ -1,6 +1,8 @@
 /** Checks of the adapters that a run saved: structure, training, aggregates and the PEFT directories. */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import type { RunConfig } from '../../config/schema.js';
 import type { AdapterLayout, ArchiveTensor } from '../../engine/types.js';
 import { FltacError } from '../../errors.js';
 import { AGGREGATIONS, leavesEqual } from '../../federation/aggregation.js';
@@ -19,6 +21,7 @@ import {
   submissionsFile,
 } from '../artifacts.js';
 import type { RoundAdapters } from '../artifacts.js';
+import { checkpointFolder } from '../checkpoint.js';
 import { RUN_FILES } from '../folder.js';
 import { readJson, type Evidence, type Journals } from './evidence.js';
 import { Faults, skipped, type Finding } from './findings.js';
@@ -74,8 +77,7 @@ interface ReadRound extends RoundAdapters {
 export async function checkRounds(
   run: Evidence,
   initial: InitialAdapter,
-  plan: Plan,
-  journals: Journals,
+  { plan, journals, ended }: { plan: Plan; journals: Journals; ended: boolean },
 ): Promise<Finding[]> {
   const { folder, config, plannedRounds, savedRounds } = run;
   const files = new Faults();
@@ -125,7 +127,7 @@ export async function checkRounds(
             ? 'every B and head differs from the initial adapter and from the round before, none is zero; A is frozen'
             : 'every tensor differs from the initial adapter and from the round before, none is zero',
         ),
-    await checkFinal(run, initial, plan, before, complete),
+    await checkFinal(run, initial, plan, { last: before, complete, ended }),
     await checkAggregates(run, initial, journals),
   ];
 }
@@ -198,38 +200,64 @@ async function checkFinal(
   run: Evidence,
   { layout }: InitialAdapter,
   plan: Plan,
-  last: ReadRound | undefined,
-  complete: number,
+  { last, complete, ended }: { last: ReadRound | undefined; complete: number; ended: boolean },
 ): Promise<Finding> {
   const check = 'final adapters';
   const { folder, config, plannedRounds } = run;
-  if (complete < plannedRounds) return skipped(check, 'the run writes them at its end');
-  if (last?.round !== plannedRounds) return skipped(check, 'the last round cannot be read');
   const faults = new Faults();
+  const present = await namesIn(path.join(folder, RUN_FILES.final));
+  if (complete < plannedRounds) {
+    // A finished run that was given more rounds has them; such a one has a checkpoint, too.
+    if (present.length > 0 && (await namesIn(checkpointFolder(folder))).length === 0)
+      faults.add(`final/ is there, but only ${complete} of ${plannedRounds} rounds are recorded`);
+    return faults.any ? faults.finding(check, '') : skipped(check, 'the run writes them at its end');
+  }
+  if (last?.round !== plannedRounds) return skipped(check, 'the last round cannot be read');
   const holdings = holdingsOf(plan, last.held ?? last.labels, () => 0);
-  let compared = 0;
-  for (const [index, task] of plan.tasks.entries()) {
+  const leaders = plan.tasks.flatMap((task, index) => {
     const leading = leadingCluster(holdings, index);
-    if (leading === undefined) continue;
-    const file = path.join(finalFolder(folder, task), 'adapter_model.safetensors');
+    return leading === undefined ? [] : [{ task, cluster: leading.cluster }];
+  });
+  let compared = 0;
+  for (const { task, cluster } of leaders) {
+    const own = finalFolder(folder, task);
+    // Its file of settings is written last.
+    if (!ended && !(await namesIn(own)).includes('adapter_config.json')) continue;
     try {
+      const file = path.join(own, 'adapter_model.safetensors');
       const flat = flattenAdapter(await run.face.readSafetensors(file), layout, file);
-      const fault = firstDifference(layout, flat, last.states.get(leading.cluster)!);
-      if (fault !== undefined)
-        faults.add(`final/${task}: ${fault} is not that of ${last.file}, cluster ${leading.cluster}`);
-      const { r, lora_alpha } = await readJson(path.join(finalFolder(folder, task), 'adapter_config.json'));
-      if (r !== config.loraRank || lora_alpha !== config.loraAlpha) {
-        faults.add(`final/${task}: adapter_config.json has r ${String(r)} and lora_alpha ${String(lora_alpha)}`);
-      }
+      const fault = firstDifference(layout, flat, last.states.get(cluster)!);
+      if (fault !== undefined) faults.add(`final/${task}: ${fault} is not that of ${last.file}, cluster ${cluster}`);
+      checkSettings(config, task, await readJson(path.join(own, 'adapter_config.json')), faults);
       compared += 1;
     } catch (error) {
       faults.catch(error);
     }
   }
-  const expected = new Set(plan.tasks);
-  const found = await readdir(path.join(folder, RUN_FILES.final)).catch(() => []);
-  for (const name of found.filter((entry) => !expected.has(entry))) faults.add(`final/${name} is no task of the run`);
+  for (const name of present.filter((entry) => !plan.tasks.includes(entry))) {
+    faults.add(`final/${name} is no task of the run`);
+  }
+  if (compared < leaders.length && !faults.any) {
+    const why = 'the run was killed before it wrote the others, or they were removed';
+    return skipped(
+      check,
+      `${compared} of ${leaders.length} PEFT directories are there and hold the last round's: ${why}`,
+    );
+  }
   return faults.finding(check, `${compared} PEFT directories hold the last round's adapters`);
+}
+
+function checkSettings(config: RunConfig, task: string, found: Record<string, unknown>, faults: Faults): void {
+  const expected = { r: config.loraRank, lora_alpha: config.loraAlpha, target_modules: config.targetModules };
+  for (const [field, value] of Object.entries(expected)) {
+    if (!isDeepStrictEqual(found[field], value))
+      faults.add(`final/${task}: adapter_config.json has ${field} ${JSON.stringify(found[field])}`);
+  }
+}
+
+/** None of a folder that is absent. */
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
 }
 
 function firstDifference(layout: AdapterLayout, a: Float32Array, b: Float32Array): string | undefined {

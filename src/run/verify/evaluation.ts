@@ -87,7 +87,7 @@ async function checkMetric(
 function compareScore(
   round: number,
   evals: readonly EvalLine[],
-  { task, metric, loss }: TaskScore,
+  { task, metric, loss, ...counts }: TaskScore,
   same: boolean,
   faults: Faults,
 ): void {
@@ -95,6 +95,18 @@ function compareScore(
   if (told === undefined) {
     faults.add(`round ${round}, ${task}: metrics.jsonl has no evaluation`);
     return;
+  }
+  const facts = {
+    rows: counts.rows,
+    adapters: counts.adapters,
+    majority_floor: counts.majorityFloor,
+    tokens: counts.tokens,
+  };
+  for (const [field, value] of Object.entries(facts)) {
+    if (told[field] !== value)
+      faults.add(
+        `round ${round}, ${task}: metrics.jsonl has ${field} ${String(told[field])}, found are ${String(value)}`,
+      );
   }
   const near = (a: number, b: number, tolerance: number) => Math.abs(a - b) <= (same ? 0 : tolerance);
   if (!near(told.metric, metric, ELSEWHERE.metric)) {

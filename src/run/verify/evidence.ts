@@ -8,11 +8,19 @@ import { aggregationOf, type Aggregation } from '../../federation/aggregation.js
 import { METHODS, stepsPerTask, type Method } from '../../federation/methods.js';
 import { partitionTasks } from '../../federation/partition.js';
 import { drawParticipants, participationOf, stepsDone } from '../../federation/participation.js';
-import { planAdapters, type Plan } from '../../federation/plan.js';
+import { planAdapters, type Plan, type PlannedAdapter } from '../../federation/plan.js';
 import { partitionRecord } from '../artifacts.js';
 import { RUN_FILES } from '../folder.js';
 import type { Faults } from './findings.js';
-import { readAssignments, readMetrics, type AssignmentLine, type Metrics, type RoundLines } from './journals.js';
+import {
+  readAssignments,
+  readGeometry,
+  readMetrics,
+  type AssignmentLine,
+  type GeometryLine,
+  type Metrics,
+  type RoundLines,
+} from './journals.js';
 
 export interface Evidence {
   /** absolute */
@@ -96,14 +104,20 @@ export async function readJson(file: string): Promise<Record<string, unknown>> {
 export interface Journals {
   metrics: Metrics;
   assignments: AssignmentLine[];
+  geometry: GeometryLine[];
+  /** names of the journals of one record a round whose last one was cut off */
+  cut: string[];
 }
 
 /** @throws FltacError IO or FORMAT; lines out of order are faults */
 export async function readJournals({ folder, plannedRounds }: Evidence, faults: Faults): Promise<Journals> {
   const metrics = await readMetrics(path.join(folder, RUN_FILES.metrics), faults);
-  // A method that trains nothing makes no assignments.
-  const assignments = plannedRounds === 0 ? [] : await readAssignments(path.join(folder, RUN_FILES.assignments));
-  return { metrics, assignments };
+  // A method that trains nothing makes neither assignments nor geometry.
+  if (plannedRounds === 0) return { metrics, assignments: [], geometry: [], cut: [] };
+  const assignments = await readAssignments(path.join(folder, RUN_FILES.assignments));
+  const geometry = await readGeometry(path.join(folder, RUN_FILES.geometry));
+  const cut = [...(assignments.cut ? [RUN_FILES.assignments] : []), ...(geometry.cut ? [RUN_FILES.geometry] : [])];
+  return { metrics, assignments: assignments.lines, geometry: geometry.lines, cut };
 }
 
 /** What one client's local training of one task should say. */
@@ -114,22 +128,29 @@ export interface ExpectedLocal {
   steps: number;
 }
 
-/** The local records of a round, by client and listed task: of those that took part and whose training did not fail. */
-export function expectedLocals(plan: Plan, { method, config }: Evidence, lines: RoundLines): ExpectedLocal[] {
-  const { selected, dropped, stragglers } = drawParticipants(
-    participationOf(method, config),
-    holders(plan),
-    lines.round,
+/** The local records of a round, by client and listed task. */
+export function expectedLocals(plan: Plan, run: Evidence, lines: RoundLines): ExpectedLocal[] {
+  const { method, config } = run;
+  const { stragglers } = drawParticipants(participationOf(method, config), holders(plan), lines.round);
+  return arrivedAdapters(plan, run, lines).flatMap(({ client, parts }) =>
+    parts.map(({ task, samples, holders: shared }) => {
+      const full = stepsPerTask(method, config, { tasks: parts.length, holders: shared });
+      return { client, task: plan.tasks[task]!, n: samples, steps: stepsDone(stragglers.get(client), full) };
+    }),
   );
-  const absent = new Set([...dropped, ...(lines.clients?.failed ?? []).map(({ client }) => client)]);
-  return plan.adapters
-    .filter(({ client }) => selected.includes(client) && !absent.has(client))
-    .flatMap(({ client, parts }) =>
-      parts.map(({ task, samples, holders: shared }) => {
-        const full = stepsPerTask(method, config, { tasks: parts.length, holders: shared });
-        return { client, task: plan.tasks[task]!, n: samples, steps: stepsDone(stragglers.get(client), full) };
-      }),
-    );
+}
+
+/** The adapters of a round that came in: of clients that took part and whose training did not fail. */
+export function arrivedAdapters(
+  plan: Plan,
+  { method, config }: Evidence,
+  { round, clients, local }: RoundLines,
+): PlannedAdapter[] {
+  // Too few may have been asked to train at all; min_clients may have been another than it is now.
+  if (clients?.aggregated === false && local.length === 0) return [];
+  const { selected, dropped } = drawParticipants(participationOf(method, config), holders(plan), round);
+  const absent = new Set([...dropped, ...(clients?.failed ?? []).map(({ client }) => client)]);
+  return plan.adapters.filter(({ client }) => selected.includes(client) && !absent.has(client));
 }
 
 /** Clients with data, ascending. */

@@ -9,6 +9,8 @@ import { RUN_FILES } from '../folder.js';
 import type { RunContext } from '../open.js';
 import { assertRunFolder, readRunConfig } from '../saved.js';
 import { checkRounds, readInitial, type InitialAdapter } from './adapters.js';
+import { checkCheckpoint } from './checkpoint.js';
+import { checkCommunication } from './communication.js';
 import { checkEvaluation } from './evaluation.js';
 import {
   gatherEvidence,
@@ -19,6 +21,7 @@ import {
   type PlanEvidence,
 } from './evidence.js';
 import { Faults, attempt, skipped, type Finding } from './findings.js';
+import { checkMeasures } from './measures.js';
 import { checkAssignments, checkManifest, checkMetrics, checkPartition, checkProofs } from './records.js';
 
 export type { Finding, Status } from './findings.js';
@@ -67,26 +70,32 @@ async function verifyFolder(
   const [journals, unreadable] = await opened('journals', () => readJournals(run, order));
   const [partition, unplanned] = await opened('partition', () => planEvidence(run));
   const complete = journals?.metrics.rounds.length === run.plannedRounds;
-  const findings = [
-    await attempt('manifest', (faults) => checkManifest(run, complete, faults)),
-    ...unreadable,
-    ...unplanned,
-  ];
+  const manifest = await attempt('manifest', (faults) => checkManifest(run, complete, faults));
+  const ended = manifest.status !== 'skip';
+  const findings = [manifest, ...unreadable, ...unplanned];
   if (partition !== undefined) findings.push(await attempt('partition', (faults) => checkPartition(partition, faults)));
   if (journals === undefined || partition === undefined) return findings;
   findings.push(await attempt('metrics', () => checkMetrics(run, partition.plan, journals, order)));
   if (run.plannedRounds > 0) {
     findings.push(
       await attempt('assignments', (faults) => checkAssignments(run, partition.plan, journals, faults)),
+      await attempt('measures', (faults) => checkMeasures(run, journals, faults)),
       await attempt('round proofs', (faults) => checkProofs(run, journals, faults)),
     );
   }
-  findings.push(...(await checkAdapters(run, partition, journals)));
+  findings.push(...(await checkAdapters(run, partition, journals, ended)));
   if (evaluate) findings.push(...(await checkEvaluation(run, journals, context)));
   return findings;
 }
 
-async function checkAdapters(run: Evidence, { plan }: PlanEvidence, journals: Journals): Promise<Finding[]> {
+/** @param ended whether the run came to its end */
+async function checkAdapters(
+  run: Evidence,
+  partition: PlanEvidence,
+  journals: Journals,
+  ended: boolean,
+): Promise<Finding[]> {
+  const { plan } = partition;
   let initial: InitialAdapter | undefined;
   const layout = await attempt('adapter layout', async (faults) => {
     initial = await readInitial(run, faults);
@@ -95,9 +104,16 @@ async function checkAdapters(run: Evidence, { plan }: PlanEvidence, journals: Jo
   });
   if (initial === undefined) {
     const why = `${RUN_FILES.initial}, which says what adapters look like and start from, cannot be read`;
-    return [layout, skipped('round files', why), skipped('training', why), skipped('final adapters', why)];
+    const others = ['communication', 'checkpoint', 'round files', 'training', 'final adapters'];
+    return [layout, ...others.map((check) => skipped(check, why))];
   }
-  return [layout, ...(await checkRounds(run, initial, plan, journals))];
+  const { layout: shape } = initial;
+  return [
+    layout,
+    await attempt('communication', (faults) => checkCommunication(run, shape, plan, journals, faults)),
+    await attempt('checkpoint', (faults) => checkCheckpoint(run, shape, partition, journals, { ended, faults })),
+    ...(await checkRounds(run, initial, { plan, journals, ended })),
+  ];
 }
 
 /** A value that several checks need, or the finding that says why it is not there. */

@@ -41,6 +41,11 @@ const CLIENTS = z.looseObject({
   aggregated: z.boolean(),
 });
 
+const COMMUNICATION = z.looseObject({
+  ...{ round: z.int().min(1), phase: z.literal('communication'), client: count },
+  ...{ adapters: z.int().min(1), up: count, down: count },
+});
+
 /** Records of phases that later versions add are only counted to their round. */
 const OTHER = z.looseObject({ round: count, phase: name });
 
@@ -50,13 +55,30 @@ const ASSIGNMENT = z.looseObject({
   clustering_accuracy: z.number().min(0).max(1).nullable(),
   ari: z.number().min(-1).max(1).nullable(),
   inertia: z.number().min(0).nullable(),
+  ...{ update_norms: z.array(z.number().min(0)).optional(), clipped: z.array(count).optional() },
+  outliers: z
+    .array(z.looseObject({ submission: count, measure: name, value: z.number(), median: z.number() }))
+    .optional(),
+});
+
+const GEOMETRY = z.looseObject({
+  ...{ round: z.int().min(1), submissions: z.array(count), squared_distances: z.base64() },
 });
 
 export type LocalLine = z.infer<typeof LOCAL>;
 export type EvalLine = z.infer<typeof EVALUATED>;
+export type CommunicationLine = z.infer<typeof COMMUNICATION>;
 export type ClientsLine = z.infer<typeof CLIENTS>;
 export type DoneLine = z.infer<typeof DONE>;
 export type AssignmentLine = z.infer<typeof ASSIGNMENT> & { text: string };
+
+/** A round's line of geometry.jsonl. */
+export interface GeometryLine {
+  round: number;
+  submissions: number[];
+  /** as `Geometry` has them */
+  squared: number[];
+}
 
 /** A complete round in metrics.jsonl. */
 export interface RoundLines {
@@ -64,6 +86,7 @@ export interface RoundLines {
   /** absent where every client with data took its whole part */
   clients?: ClientsLine;
   local: LocalLine[];
+  traffic: CommunicationLine[];
   evals: EvalLine[];
   done: DoneLine;
   /** the round's lines before round_done, as they stand in the file */
@@ -74,7 +97,7 @@ export interface Metrics {
   /** round 0: the untuned backbone */
   untuned: EvalLine[];
   rounds: RoundLines[];
-  /** lines after the last complete round */
+  /** lines after the last complete round, one that was cut off too */
   unfinished: number;
 }
 
@@ -85,15 +108,20 @@ interface Line {
   value: unknown;
 }
 
-/** @throws FltacError IO; FORMAT naming the line that is not JSON, or a last line that was cut off */
-async function readLines(file: string): Promise<Line[]> {
+interface Lines {
+  lines: Line[];
+  /** whether the file ends in the middle of a line, as where a run was killed while it wrote */
+  cut: boolean;
+}
+
+/** @throws FltacError IO; FORMAT naming the line that is not JSON */
+async function readLines(file: string): Promise<Lines> {
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     // Before its first round is complete a run has none.
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return '';
     throw new FltacError('IO', `${file} cannot be read: ${messageOf(cause)}`, { cause });
   });
-  if (text !== '' && !text.endsWith('\n')) throw new FltacError('FORMAT', `${file} ends in the middle of a line`);
-  return text
+  const lines = text
     .split('\n')
     .slice(0, -1)
     .map((line, i) => {
@@ -103,6 +131,7 @@ async function readLines(file: string): Promise<Line[]> {
         throw new FltacError('FORMAT', `${file}:${i + 1} is not JSON: ${messageOf(cause)}`, { cause });
       }
     });
+  return { lines, cut: text !== '' && !text.endsWith('\n') };
 }
 
 function parse<T>(schema: z.ZodType<T>, line: Line, file: string): T {
@@ -119,9 +148,11 @@ function parse<T>(schema: z.ZodType<T>, line: Line, file: string): T {
  */
 export async function readMetrics(file: string, faults: Faults): Promise<Metrics> {
   const metrics: Metrics = { untuned: [], rounds: [], unfinished: 0 };
-  let open: Omit<RoundLines, 'done' | 'round'> = { local: [], evals: [], text: '' };
-  let lines = 0;
-  for (const line of await readLines(file)) {
+  const nothing = () => ({ local: [], traffic: [], evals: [], text: '' });
+  let open: Omit<RoundLines, 'done' | 'round'> = nothing();
+  let unfinished = 0;
+  const { lines, cut } = await readLines(file);
+  for (const line of lines) {
     const { round, phase } = parse(OTHER, line, file);
     if (phase === 'eval' && round === 0) {
       metrics.untuned.push(parse(EVALUATED, line, file));
@@ -129,22 +160,49 @@ export async function readMetrics(file: string, faults: Faults): Promise<Metrics
     }
     const expected = metrics.rounds.length + 1;
     if (round !== expected) faults.add(`line ${line.number} is of round ${round}, where round ${expected} is expected`);
-    lines += 1;
+    unfinished += 1;
     if (phase === 'round_done') {
       metrics.rounds.push({ ...open, round, done: parse(DONE, line, file) });
-      open = { local: [], evals: [], text: '' };
-      lines = 0;
+      open = nothing();
+      unfinished = 0;
       continue;
     }
     open.text += line.text;
     if (phase === 'clients') open.clients = parse(CLIENTS, line, file);
     if (phase === 'local') open.local.push(parse(LOCAL, line, file));
+    if (phase === 'communication') open.traffic.push(parse(COMMUNICATION, line, file));
     if (phase === 'eval') open.evals.push(parse(EVALUATED, line, file));
   }
-  return { ...metrics, unfinished: lines };
+  return { ...metrics, unfinished: unfinished + Number(cut) };
+}
+
+/** Records of a journal that has one a round. */
+export interface RoundRecords<T> {
+  lines: T[];
+  /** whether a further one was cut off */
+  cut: boolean;
 }
 
 /** @throws FltacError IO; FORMAT naming a line that is no record */
-export async function readAssignments(file: string): Promise<AssignmentLine[]> {
-  return (await readLines(file)).map((line) => ({ ...parse(ASSIGNMENT, line, file), text: line.text }));
+export async function readAssignments(file: string): Promise<RoundRecords<AssignmentLine>> {
+  const { lines, cut } = await readLines(file);
+  return { lines: lines.map((line) => ({ ...parse(ASSIGNMENT, line, file), text: line.text })), cut };
+}
+
+/** @throws FltacError IO; FORMAT naming a line that is no record */
+export async function readGeometry(file: string): Promise<RoundRecords<GeometryLine>> {
+  const { lines, cut } = await readLines(file);
+  return { lines: lines.map((line) => geometryOf(parse(GEOMETRY, line, file), line, file)), cut };
+}
+
+function geometryOf({ round, submissions, squared_distances }: z.infer<typeof GEOMETRY>, line: Line, file: string) {
+  const bytes = Buffer.from(squared_distances, 'base64');
+  const pairs = (submissions.length * (submissions.length - 1)) / 2;
+  if (bytes.length !== pairs * Float32Array.BYTES_PER_ELEMENT) {
+    throw new FltacError(
+      'FORMAT',
+      `${file}:${line.number}: expected float32 distances of ${pairs} pairs, found ${bytes.length} bytes`,
+    );
+  }
+  return { round, submissions, squared: Array.from({ length: pairs }, (_, i) => bytes.readFloatLE(4 * i)) };
 }

@@ -9,9 +9,17 @@ import { roundFile } from '../artifacts.js';
 import { digestOfFile, digestOfText } from '../digest.js';
 import { RUN_FILES } from '../folder.js';
 import { entryOf, listedFiles, type ManifestEntry } from '../manifest.js';
-import { expectedLocals, holders, readJson, type Evidence, type Journals, type PlanEvidence } from './evidence.js';
+import {
+  arrivedAdapters,
+  expectedLocals,
+  holders,
+  readJson,
+  type Evidence,
+  type Journals,
+  type PlanEvidence,
+} from './evidence.js';
 import { skipped, type Faults, type Finding } from './findings.js';
-import type { AssignmentLine, RoundLines } from './journals.js';
+import type { AssignmentLine, EvalLine, LocalLine, RoundLines } from './journals.js';
 
 /** Sizes and digests of the files that manifest.json lists, and no others. */
 export async function checkManifest({ folder }: Evidence, complete: boolean, faults: Faults): Promise<Finding> {
@@ -52,11 +60,12 @@ export function checkPartition({ found, expected, plan }: PlanEvidence, faults: 
 /** Complete rounds in order, with the records that configuration and partition ask for. */
 export function checkMetrics(run: Evidence, plan: Plan, { metrics }: Journals, faults: Faults): Finding {
   const held = new Set(plan.adapters.flatMap(({ parts }) => parts.map(({ task }) => plan.tasks[task]!)));
-  if (metrics.rounds.length > 0 || run.plannedRounds === 0) checkEvals(0, metrics.untuned, held, faults);
+  const same = { held, untuned: metrics.untuned };
+  if (metrics.rounds.length > 0 || run.plannedRounds === 0) checkEvals(0, metrics.untuned, same, faults);
   for (const lines of metrics.rounds) {
     checkClients(run, plan, lines, faults);
     checkLocals(run, plan, lines, faults);
-    if (lines.evals.length > 0) checkEvals(lines.round, lines.evals, held, faults);
+    if (lines.evals.length > 0) checkEvals(lines.round, lines.evals, same, faults);
   }
   const { length } = metrics.rounds;
   if (length > run.plannedRounds) faults.add(`${length} rounds are recorded, config.yaml has ${run.plannedRounds}`);
@@ -84,15 +93,14 @@ function checkClients({ config, method }: Evidence, plan: Plan, { round, clients
 
 function checkLocals(run: Evidence, plan: Plan, lines: RoundLines, faults: Faults): void {
   const { round, local, done, clients } = lines;
-  // Too few may have been asked to train at all.
-  if (clients?.aggregated === false && local.length === 0) return;
   const expected = new Map<string, object>(
     expectedLocals(plan, run, lines).map((entry) => [`${entry.client}/${entry.task}`, entry]),
   );
   const seen = new Set<string>();
-  for (const { client, task, n, steps } of local) {
+  for (const { client, task, n, steps, ...losses } of local) {
     const key = `${client}/${task}`;
     const who = `round ${round}, client ${client}, ${task}`;
+    checkLosses(who, steps, losses, faults);
     if (seen.has(key)) faults.add(`${who}: two local records`);
     seen.add(key);
     const own = expected.get(key);
@@ -109,13 +117,42 @@ function checkLocals(run: Evidence, plan: Plan, lines: RoundLines, faults: Fault
     faults.add(`round ${round}: optimizer_steps is ${done.optimizer_steps}, not ${steps}`);
 }
 
-function checkEvals(round: number, evals: RoundLines['evals'], held: ReadonlySet<string>, faults: Faults): void {
+/** The mean of losses that are not negative is at least that of the first and the last, and theirs where there are no others. */
+function checkLosses(
+  who: string,
+  steps: number,
+  { loss, first_loss, last_loss }: Pick<LocalLine, 'loss' | 'first_loss' | 'last_loss'>,
+  faults: Faults,
+): void {
+  const least = (steps === 1 ? first_loss : first_loss + last_loss) / steps;
+  const rounding = 1e-9 * least;
+  if (loss < least - rounding || (steps <= 2 && loss > least + rounding) || (steps === 1 && first_loss !== last_loss)) {
+    faults.add(`${who}: ${loss} is not the mean of ${steps} losses from ${first_loss} to ${last_loss}`);
+  }
+}
+
+/** @param untuned evaluations before any training, on the same rows */
+function checkEvals(
+  round: number,
+  evals: RoundLines['evals'],
+  { held, untuned }: { held: ReadonlySet<string>; untuned: readonly EvalLine[] },
+  faults: Faults,
+): void {
   const tasks = evals.map(({ task }) => task);
   if (tasks.length !== held.size || !tasks.every((task) => held.has(task)) || new Set(tasks).size !== tasks.length) {
     faults.add(`round ${round}: evaluated are ${tasks.join(', ') || 'no tasks'}, not ${[...held].join(', ')}`);
   }
   for (const { task, metric, loss, rows, adapters, ...rest } of evals) {
     const who = `round ${round}, ${task}`;
+    const before = untuned.find((line) => line.task === task);
+    for (const [field, value] of Object.entries({
+      rows,
+      majority_floor: rest['majority_floor'],
+      tokens: rest['tokens'],
+    })) {
+      if (before?.[field] !== value)
+        faults.add(`${who}: ${field} is ${String(value)}, before any training it was ${String(before?.[field])}`);
+    }
     // A language model's records have tokens and its metric is a loss; all others' metric is a share of rows.
     if ('tokens' in rest) continue;
     if (metric > 1) faults.add(`${who}: the accuracy is ${metric}`);
@@ -129,29 +166,29 @@ function checkEvals(round: number, evals: RoundLines['evals'], held: ReadonlySet
 export function checkAssignments(run: Evidence, plan: Plan, journals: Journals, faults: Faults): Finding {
   const { assignments, metrics } = journals;
   const complete = metrics.rounds.length;
+  if (complete === run.plannedRounds)
+    for (const name of journals.cut) faults.add(`${name} ends in the middle of a line`);
   const allowed = complete === run.plannedRounds ? [complete] : [complete, complete + 1];
   if (!allowed.includes(assignments.length))
     faults.add(`${assignments.length} rounds, but metrics.jsonl has ${complete}`);
   assignments.forEach((line, i) => {
     if (line.round !== i + 1) faults.add(`line ${i + 1} is of round ${line.round}`);
-    for (const [field, value] of Object.entries(submittedColumns(plan, metrics.rounds[i]))) {
+    const lines = metrics.rounds[i];
+    // Of a round that broke off after this line nothing tells who failed.
+    const columns = lines === undefined ? {} : submittedColumns(plan, run, lines);
+    for (const [field, value] of Object.entries(columns)) {
       if (!isDeepStrictEqual(line[field], value))
         faults.add(`round ${line.round}: ${field} differ from the partition's`);
     }
     checkLabels(line, faults);
-    checkScores(run, line, metrics.rounds[i], faults);
+    checkScores(run, line, lines, faults);
   });
   return faults.finding('assignments', `${assignments.length} rounds, labels and scores recomputed: equal`);
 }
 
-/** Of the adapters that came in: all, or those that the clients' record leaves. */
-function submittedColumns(plan: Plan, lines: RoundLines | undefined) {
-  const clients = lines?.clients;
-  const absent = new Set([...(clients?.dropped ?? []), ...(clients?.failed ?? []).map(({ client }) => client)]);
-  const sent = plan.adapters.filter(
-    ({ client }) =>
-      clients === undefined || (clients.aggregated && clients.selected.includes(client) && !absent.has(client)),
-  );
+/** Of the adapters that were averaged. */
+function submittedColumns(plan: Plan, run: Evidence, lines: RoundLines) {
+  const sent = lines.clients?.aggregated === false ? [] : arrivedAdapters(plan, run, lines);
   return {
     true_tasks: sent.map((adapter) => trueTask(plan, adapter)),
     clients: sent.map(({ client }) => client),
@@ -195,7 +232,13 @@ export async function checkProofs({ folder }: Evidence, journals: Journals, faul
   for (const { round, done, text } of metrics.rounds) {
     if (done.proof === undefined) continue;
     proved += 1;
-    const { records_sha256, assignment_sha256, adapters_sha256 } = done.proof;
+    const { records_sha256, assignment_sha256, adapters_sha256, cluster_sizes } = done.proof;
+    const { labels = [] } = assignments[round - 1] ?? {};
+    const sizes = cluster_sizes.map((_, cluster) => labels.filter((label) => label === cluster).length);
+    if (sizes.join() !== cluster_sizes.join() || sizes.reduce((sum, size) => sum + size, 0) !== labels.length)
+      faults.add(
+        `round ${round}: its proof has clusters of ${cluster_sizes.join(', ')}, the labels ${sizes.join(', ')}`,
+      );
     if (digestOfText(text) !== records_sha256) faults.add(`round ${round}: its lines in metrics.jsonl were changed`);
     if (digestOfText(assignments[round - 1]?.text ?? '') !== assignment_sha256) {
       faults.add(`round ${round}: its line in cluster_assignments.jsonl was changed`);
