@@ -14,3 +14,6 @@ export function killRuns(options: {
   arguments: readonly string[];
   tell?: (line: string) => void;
 }): Promise<Kill[]>;
+
+/** How the files of one run differ from those of another with the same settings, times and their own paths aside. */
+export function differencesOfRuns(expected: string, found: string): string[];

@@ -194,6 +194,11 @@ function withoutTimed({ reload, files }) {
   return { reload, files: Object.fromEntries(Object.entries(files).filter(([name]) => !timed.includes(name))) };
 }
 
+/** How the files of one run differ from those of another with the same settings, times and their own paths aside. */
+export function differencesOfRuns(expected, found) {
+  return differencesOf(contents(expected), contents(found));
+}
+
 function differencesOf(expected, found) {
   const names = [...new Set([...expected.keys(), ...found.keys()])].sort();
   return names.flatMap((name) => {

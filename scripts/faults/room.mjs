@@ -49,6 +49,12 @@ export class Room {
     return true;
   }
 
+  /** Gives a mounted file system another size. */
+  resize(name, size) {
+    const { status } = spawnSync('mount', ['-o', `remount,size=${size}`, this.path(name)]);
+    if (status !== 0) throw new Error(`${name} cannot be made ${size}`);
+  }
+
   /** Takes the files there now as given: what is left is told without them. */
   settle() {
     this.before = new Set(this.files());

@@ -2,6 +2,7 @@
 // null where this machine cannot bring it about.
 import { truncateSync } from 'node:fs';
 import { CUSTOM, hubRows } from './hub-rows.mjs';
+import { runRows } from './run-rows.mjs';
 
 const YAML = 'settings.yaml';
 const partition = (room, text) => ({ argv: ['partition', '--config', room.write(YAML, text)] });
@@ -259,6 +260,7 @@ export const GROUPS = [
   { title: 'Settings', rows: settings },
   { title: 'Data files', rows: data },
   { title: 'Model files', rows: models },
+  { title: "A run's folder", rows: runRows },
   { title: 'Disk', rows: disk },
   { title: 'Hub', rows: hubRows(CSV) },
 ];

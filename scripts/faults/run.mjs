@@ -56,6 +56,7 @@ function messageOf(stderr, folder) {
   return chosen
     .replaceAll(folder, '…')
     .replace(/127\.0\.0\.1:\d+/g, 'localhost')
+    .replace(/\.tmp-\d+/g, '.tmp-<process>')
     .replace(/[0-9a-f]{40,64}/g, '<hash>')
     .replace(/\s+/g, ' ')
     .replace(/^fltac: /, '');

@@ -145,7 +145,12 @@ export async function readCheckpointState(
   layout: AdapterLayout,
 ): Promise<FederationState> {
   const file = path.join(checkpointFolder(folder), path.basename(vectors.file));
-  if ((await digestOfFile(file)) !== vectors.sha256) {
+  const found = await digestOfFile(file).catch((error: unknown) => {
+    const { cause } = error as { cause?: NodeJS.ErrnoException };
+    if (cause?.code === 'ENOENT') throw damaged(file, 'it is missing', error);
+    throw error;
+  });
+  if (found !== vectors.sha256) {
     throw damaged(file, `its SHA-256 is not the one that ${STATE_FILE} knows`);
   }
   const tensors = await face.readSafetensors(file);

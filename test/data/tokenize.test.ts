@@ -54,6 +54,20 @@ describe('TextTokenizer', () => {
     expect(expected.cases.length).toBeGreaterThan(300);
   });
 
+  it.each(['tokenizer.json', 'config.json'])('names %s, cut off at every byte, as broken', async (name) => {
+    const folder = temporaryFolder();
+    cpSync(FOLDER, folder, { recursive: true });
+    // Without the white space, which no value ends with.
+    const whole = JSON.stringify(JSON.parse(readFileSync(join(FOLDER, name), 'utf8')));
+    for (let length = 0; length < whole.length; length += 1) {
+      writeFileSync(join(folder, name), whole.slice(0, length));
+      const failure = { code: 'FORMAT', message: expect.stringMatching(/^[^\n]+\.json: [^\n]+$/) as string };
+      await expect(TextTokenizer.open(folder, 16), `cut at ${length}`).rejects.toMatchObject(failure);
+    }
+    writeFileSync(join(folder, name), whole);
+    await expect(TextTokenizer.open(folder, 16)).resolves.toBeDefined();
+  });
+
   it('refuses a max_len without room for a token or beyond the positions of the model', async () => {
     await expect(TextTokenizer.open(FOLDER, 3)).rejects.toMatchObject({ code: 'USAGE' });
     await expect(TextTokenizer.open(FOLDER, 41)).rejects.toThrow(/max_len is 41, the model in .* has 40 positions/);

@@ -6,10 +6,8 @@ import { CONFIG_KEYS } from '../../src/config/schema.js';
 import { TextTokenizer } from '../../src/data/tokenize.js';
 import { dataFixture, temporaryFolder } from '../support/files.js';
 import { damageBytes, type Draws } from './draws.js';
-import { fuzz } from './fuzz.js';
+import { LONG, fuzz } from './fuzz.js';
 import { JSON_TOKENS, ODD_JSON, damageTokens } from './tokens.js';
-
-const LONG = 3_600_000;
 
 const SOUND = [
   'scenario: glue\ntasks: [sst2, rte]\nrounds: 5\nlr: 5.0e-4 # a comment\noutput_dir: "results/x"\ntrain_head: true\n',

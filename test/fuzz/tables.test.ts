@@ -5,11 +5,9 @@ import { parquetMetadata } from 'hyparquet';
 import { readTable } from '../../src/data/read-table.js';
 import { dataFixture, temporaryFolder } from '../support/files.js';
 import { damageBytes, tellingNumber, type Draws } from './draws.js';
-import { fuzz } from './fuzz.js';
+import { LONG, fuzz } from './fuzz.js';
 import { numberAt, numbersOf, written } from './thrift-bytes.js';
 import { JSON_TOKENS, ODD_JSON, damageTokens } from './tokens.js';
-
-const LONG = 3_600_000;
 
 /** A sound Parquet file, and where its pages' headers stand. */
 interface Sound {

@@ -21,6 +21,7 @@
 #include "archive/pt_writer.h"
 #include "check.h"
 #include "fuzz/subjects.h"
+#include "model/architecture.h"
 #include "model/safetensors.h"
 
 namespace {
@@ -149,6 +150,20 @@ void truncations() {
            }));
   truncate("safetensors of the reference", open,
            read_bytes(fuzz::sound_file("native/reference.safetensors")));
+  const index = [](const std::string& path) {
+    const TemporaryFolder folder;
+    write_bytes(folder / "model.safetensors.index.json", read_bytes(path));
+    for (const char* name : {"one", "two"}) {
+      write_safetensors(folder / (std::string(name) + ".safetensors"), {{name, at::ones({2})}});
+    }
+    (void)SafetensorsModel::open(folder.path().string());
+  };
+  truncate("safetensors index", index,
+           R"({"metadata":{},"weight_map":{"one":"one.safetensors","two":"two.safetensors"}})");
+  const auto parse = [](const std::string& path) { (void)parse_architecture(read_bytes(path), path); };
+  std::string config = read_bytes(fuzz::sound_file("families/llama3/config.json"));
+  config.resize(config.find_last_of('}') + 1);
+  truncate("config.json", parse, config);
   truncate("archive", read, written([](const std::string& path) {
              write_pt(path, {ArchiveDict{{{"w", {at::ones({2, 3})}}, {"round", {int64_t{1}}}}}});
            }));

@@ -5,7 +5,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RunConfig } from '../../src/config/index.js';
 import { FltacError } from '../../src/errors.js';
-import { readCheckpoint } from '../../src/run/checkpoint.js';
+import { cutJournal, readCheckpoint, readCheckpointState, type CheckpointRecord } from '../../src/run/checkpoint.js';
+import { LocalWork } from '../../src/run/local-work.js';
+import { silentLog } from '../../src/run/log.js';
 import { trainRun, type TrainContext } from '../../src/run/train.js';
 import { contents, fakeConfig, fakeRun, readJsonl, type FakeRun, type Row } from './support.js';
 
@@ -150,6 +152,28 @@ describe('a run that is resumed', () => {
     expect((error as Error).message).toMatch(new RegExp(`local fine-tunes of round 2\n${rest} ${folder}$`));
     const { run } = await resume(folder);
     expect(run.lines.join('\n')).toContain(`${folder} goes on after round 1 of 3`);
+  });
+
+  it.each([
+    ['stopped by Ctrl-C', 'ABORTED', /^stopped at the end of the run: rounds 1 to 3 are saved in /],
+    ['out of room', 'IO', /^no room\nthat was at the end of the run: rounds 1 to 3 are saved in /],
+  ] as const)('writes its final adapters, where it was %s in the middle of them', async (_, code, message) => {
+    const run = fakeRun();
+    const { face } = run.context.parts!;
+    const write = face.writeSafetensors.bind(face);
+    face.writeSafetensors = async (file, ...rest) => {
+      if (file.includes(`${path.sep}mrpc${path.sep}`)) {
+        if (code === 'IO') throw new FltacError('IO', 'no room');
+        run.controller.abort();
+      }
+      return write(file, ...rest);
+    };
+    const error: unknown = await trainRun(configOf(folder), run.context).catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ code, message: expect.stringMatching(message) as string });
+    expect((error as Error).message).toMatch(/\nto go on: fltac train --resume \S+$/);
+    expect(await readdir(inFolder('final'))).not.toContain('rte');
+    const { files } = await resume(folder);
+    expect(files).toEqual(await whole());
   });
 
   it('proves what is saved at its end, where it was stopped in that proof', async () => {
@@ -313,8 +337,20 @@ describe('a run is not resumed', () => {
   });
 });
 
+/** What a continuation reads besides the state, by file. */
+const READERS: Record<string, (record: CheckpointRecord) => Promise<unknown>> = {
+  'checkpoint/round_1.safetensors': (record) => {
+    const { engine, context } = fakeRun();
+    return readCheckpointState(context.parts!.face, folder, record, engine.layout());
+  },
+  'metrics.jsonl': ({ journals }) => cutJournal(inFolder('metrics.jsonl'), journals.metrics),
+  'cluster_assignments.jsonl': ({ journals }) =>
+    cutJournal(inFolder('cluster_assignments.jsonl'), journals.assignments),
+  'geometry.jsonl': ({ journals }) => cutJournal(inFolder('geometry.jsonl'), journals.geometry),
+};
+
 describe('a damaged checkpoint', () => {
-  it('is told at whatever byte its state ends', async () => {
+  it('is told at whatever byte its state ends', { timeout: 600_000 }, async () => {
     await stopAfter(ROUND + 5);
     const file = inFolder('checkpoint/state.json');
     const text = await readFile(file);
@@ -325,6 +361,35 @@ describe('a damaged checkpoint', () => {
     await expect(resume(folder)).rejects.toMatchObject({ code: 'FORMAT' });
     await writeFile(file, text);
     await expect(resume(folder)).resolves.toBeDefined();
+  });
+
+  it.each(Object.entries(READERS))(
+    'is told at whatever byte %s ends, and works once that is whole again',
+    { timeout: 600_000 },
+    async (name, read) => {
+      await stopAfter(ROUND + 5);
+      const bytes = await readFile(inFolder(name));
+      const record = (await readCheckpoint(folder))!;
+      for (let size = 0; size < bytes.length; size += 1) {
+        await writeFile(inFolder(name), bytes.subarray(0, size));
+        await expect(read(record), `${size} bytes`).rejects.toMatchObject({
+          code: 'FORMAT',
+          message: expect.stringMatching(/restore the file, or give --overwrite to begin anew$/) as string,
+        });
+      }
+      await expect(resume(folder)).rejects.toMatchObject({ code: 'FORMAT' });
+      await writeFile(inFolder(name), bytes);
+      expect((await resume(folder)).files).toEqual(await whole());
+    },
+  );
+
+  it('of which the adapters are gone is told', async () => {
+    await stopAfter(ROUND + 5);
+    await rm(inFolder('checkpoint/round_1.safetensors'));
+    await expect(resume(folder)).rejects.toMatchObject({
+      code: 'FORMAT',
+      message: expect.stringMatching(/round_1\.safetensors: it is missing\. The run cannot go on/) as string,
+    });
   });
 
   it.each([
@@ -352,6 +417,32 @@ describe('a damaged checkpoint', () => {
       await expect(resume(folder)).rejects.toMatchObject({ code: 'FORMAT' });
       await truncate(inFolder(name), 10);
       await expect(resume(folder)).rejects.toMatchObject({ code: 'FORMAT' });
+    },
+  );
+
+  it.each(['round_2_work_1.safetensors', 'round_2_work.json'])(
+    'of local work is left out at whatever byte %s ends, and told',
+    { timeout: 600_000 },
+    async (name) => {
+      await stopAfter(ROUND + WAVE + 1);
+      const { face } = fakeRun().context.parts!;
+      const kept = async () => {
+        const lines: string[] = [];
+        const note = (line: string) => void lines.push(line);
+        const parts = [];
+        const work = new LocalWork(face, folder, { ...silentLog(), warn: note });
+        for await (const found of work.load(2)) parts.push(...found);
+        return { parts: parts.length, lines };
+      };
+      expect(await kept()).toEqual({ parts: 4, lines: [] });
+      const file = inFolder(`checkpoint/${name}`);
+      const text = (await readFile(file, 'utf8')).trimEnd();
+      for (let size = 0; size < text.length; size += 1) {
+        await writeFile(file, text.slice(0, size));
+        const { parts, lines } = await kept();
+        expect([parts, lines.length], `${size} bytes`).toEqual([0, 1]);
+        expect(lines[0]).toMatch(/^kept local work of round 2 in \S+ is damaged: (all|4) local jobs are done again$/);
+      }
     },
   );
 

@@ -66,8 +66,8 @@ async function checkJournal(
   ended: boolean,
   faults: Faults,
 ): Promise<void> {
-  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return Buffer.alloc(0);
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0);
     throw new FltacError('IO', `${file} cannot be read: ${messageOf(cause)}`, { cause });
   });
   const name = path.basename(file);
