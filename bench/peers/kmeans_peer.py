@@ -122,6 +122,8 @@ class FlashKmeans(Torch):
     procedure = "batch_kmeans_Euclid in float32 from random rows (it has no k-means++), tol on the largest move of a centroid"
 
     def __init__(self):
+        if SETTINGS["device"] != "cuda":
+            raise Absent("it needs CUDA: pass --device cuda on a machine with a GPU")
         super().__init__()
         from importlib.metadata import version
 
@@ -129,8 +131,6 @@ class FlashKmeans(Torch):
 
         self.cluster = flash_kmeans.batch_kmeans_Euclid
         self.version = f"flash-kmeans {version('flash-kmeans')}, {self.version}"
-        if SETTINGS["device"] != "cuda":
-            raise Absent("it needs a GPU: pass --device cuda on a machine that has one")
 
     def fit_batch(self, x, k, n_init, max_iter, seed):
         torch = self.torch
@@ -193,7 +193,7 @@ class Peer:
         seconds = time.perf_counter() - began
         if labels is not None:
             np.ascontiguousarray(found, np.int32).tofile(labels)
-        return {"seconds": seconds, "iterations": iterations, "path": None, "bytesRead": None, "peakBytes": memory("VmHWM")}
+        return {"seconds": seconds, "iterations": iterations, "path": None, "gram": None, "bytesRead": None, "peakBytes": memory("VmHWM")}
 
 
 def main():

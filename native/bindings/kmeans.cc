@@ -133,6 +133,8 @@ KmeansOptions read_kmeans_options(const Napi::Object& object) {
   options.device = read_choice<KmeansDevice, 3>(
       object, "device",
       {{{"auto", KmeansDevice::kAuto}, {"cpu", KmeansDevice::kCpu}, {"cuda", KmeansDevice::kCuda}}});
+  options.gram = read_choice<KmeansGram, 2>(
+      object, "gram", {{{"auto", KmeansGram::kAuto}, {"float64", KmeansGram::kFloat64}}});
   const int64_t seed = integer_or(object, "seed", 0);
   if (seed < 0) fail(ErrorCode::Usage, "seed must be 0 or more, found ", seed);
   options.seed = static_cast<uint64_t>(seed);
@@ -196,6 +198,26 @@ Napi::Value floats_in_place(Napi::Env env, LargeVector<float> values) {
   return Napi::Float32Array::New(env, count, buffer, 0);
 }
 
+// Columns of a row, where they are known before files are read; else 0.
+int64_t columns_of(const Input& input) {
+  if (input.columns > 0 || input.problems.empty() || input.problems.front().empty()) return input.columns;
+  const Chunk& chunk = input.problems.front().front();
+  return chunk.bank ? (*chunk.bank)->layout().size : 0;
+}
+
+// Tells V8 of the centroids that a call will form, until the last copy of what it returns is gone: V8 then
+// looks for what it can free while the call runs, such as the centroids of an earlier one, not after those of
+// both are there.
+std::shared_ptr<void> announce_centroids(Napi::Env env, const Input& input) {
+  if (!input.options.centroids || input.options.auto_k) return nullptr;
+  const int64_t values =
+      static_cast<int64_t>(input.problems.size()) * std::max<int64_t>(0, input.options.k) * columns_of(input);
+  const int64_t bytes = values * static_cast<int64_t>(sizeof(float));
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  return std::shared_ptr<void>(
+      nullptr, [env, bytes](void*) { Napi::MemoryManagement::AdjustExternalMemory(env, -bytes); });
+}
+
 Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
   const Napi::Object out = Napi::Object::New(env);
   const auto number = [&](const char* name, int64_t value) { out.Set(name, static_cast<double>(value)); };
@@ -210,6 +232,7 @@ Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
   number("seededFrom", result.seeded_from);
   number("bytesRead", result.bytes_read);
   out.Set("path", result.path);
+  out.Set("gram", result.gram.empty() ? env.Null() : Napi::Value(Napi::String::New(env, result.gram)));
   out.Set("device", result.device);
   const Napi::Object quality = Napi::Object::New(env);
   quality.Set("own", doubles_to_js(env, result.quality.own));
@@ -238,6 +261,7 @@ Napi::Value kmeans(const Napi::CallbackInfo& info) {
   const auto input = std::make_shared<const Input>(read_input(info[0], object, read_kmeans_options(object)));
   // References to JavaScript values are let go on its thread, with the builder of the results.
   const auto held = input->held;
+  const auto announced = announce_centroids(info.Env(), *input);
   return run_async<std::vector<KmeansResult>>(
       info.Env(), Hooks(info.Env(), object),
       [input](const Control& control) {
@@ -250,7 +274,7 @@ Napi::Value kmeans(const Napi::CallbackInfo& info) {
         }
         return kmeans_batch(problems, options);
       },
-      [held](Napi::Env env, std::vector<KmeansResult>& results) -> Napi::Value {
+      [held, announced](Napi::Env env, std::vector<KmeansResult>& results) -> Napi::Value {
         const Napi::Array out = Napi::Array::New(env, results.size());
         for (size_t i = 0; i < results.size(); ++i)
           out.Set(static_cast<uint32_t>(i), result_to_js(env, results[i]));

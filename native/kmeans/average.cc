@@ -76,16 +76,24 @@ std::vector<std::vector<size_t>> members_of(std::span<const int32_t> labels, int
 double means_of_strip(const ColumnBlock& block, const std::vector<size_t>& members, int64_t first,
                       int64_t width, std::vector<float>& seen, float* out) {
   double mean[kStrip] = {};
-  seen.resize(members.size() * kStrip);
-  for (size_t m = 0; m < members.size(); ++m) {
+  const size_t count = members.size();
+  seen.resize(count * kStrip);
+  size_t m = 0;
+  for (; m + kTogether <= count; m += kTogether) {
+    const float* rows[kTogether];
+    for (size_t r = 0; r < kTogether; ++r) rows[r] = block.rows[members[m + r]];
+    add_and_copy(rows, first, width, mean, seen.data() + m * kStrip, kStrip);
+  }
+  for (; m < count; ++m) {
     float* row = seen.data() + m * kStrip;
     std::copy_n(block.rows[members[m]] + first, width, row);
     add_scaled(row, 1.0, width, mean);
   }
-  scale_and_round(1.0 / static_cast<double>(members.size()), width, mean, out);
+  scale_and_round(1.0 / static_cast<double>(count), width, mean, out);
   double inertia = 0;
-  for (size_t m = 0; m < members.size(); ++m)
-    inertia += squared_distance(seen.data() + m * kStrip, mean, width);
+  for (m = 0; m + kTogether <= count; m += kTogether)
+    inertia += squared_distances(seen.data() + m * kStrip, kStrip, mean, width);
+  for (; m < count; ++m) inertia += squared_distance(seen.data() + m * kStrip, mean, width);
   return inertia;
 }
 

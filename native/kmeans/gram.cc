@@ -18,26 +18,12 @@
 namespace fltac {
 namespace {
 
-constexpr int64_t kUnits = 32;                        // pieces of work, whatever the number of threads
+constexpr int64_t kMostLanes = 32;  // whatever the number of threads
+constexpr int64_t kMostRun = 8;  // neighbouring chunks of a lane, where all get kLeastRuns of them: what the
+constexpr int64_t kLeastRuns = 16;                    // processor reads ahead is then wanted
 constexpr size_t kLaneBytes = size_t{64} << 20;       // for the lanes' sums
 constexpr int64_t kPackedBytes = int64_t{128} << 20;  // for the rows that threads hold centred
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
-
-constexpr int64_t kTogether = 4;  // rows widened at once: their sums are read and written a quarter as often
-
-// y = x in double and sum += x, row after row, for kTogether rows; y are kProductStride apart.
-FLTAC_CLONES void widen_and_add(const float* const* rows, int64_t first, int64_t n, double* y, double* sum) {
-  const float *a = rows[0] + first, *b = rows[1] + first, *c = rows[2] + first, *d = rows[3] + first;
-  for (int64_t j = 0; j < n; ++j) {
-    const auto of_a = static_cast<double>(a[j]), of_b = static_cast<double>(b[j]);
-    const auto of_c = static_cast<double>(c[j]), of_d = static_cast<double>(d[j]);
-    y[j] = of_a;
-    y[j + kProductStride] = of_b;
-    y[j + 2 * kProductStride] = of_c;
-    y[j + 3 * kProductStride] = of_d;
-    sum[j] = (((sum[j] + of_a) + of_b) + of_c) + of_d;
-  }
-}
 
 // mean = mean / n, or 0 where rows are not centred; false if a sum is not finite.
 FLTAC_CLONES bool finish_means(int64_t n, int64_t width, bool centre, double* mean) {
@@ -52,43 +38,49 @@ FLTAC_CLONES bool finish_means(int64_t n, int64_t width, bool centre, double* me
 FLTAC_CLONES void subtract(const double* mean, int64_t width, double* y) {
   for (int64_t j = 0; j < width; ++j) y[j] -= mean[j];
 }
+FLTAC_CLONES void subtract(const double* mean, int64_t width, float* y) {
+  for (int64_t j = 0; j < width; ++j) y[j] -= static_cast<float>(mean[j]);
+}
 
-// Writes columns [first, first + width) of rows [top, n) less their origin to out, rows kProductStride apart,
-// and zeros up to a multiple of 8 columns; false if a column holds NaN or infinity (float32 values cannot
-// overflow a double sum). Each row is read once, and as far as a chunk goes.
+// Writes columns [first, first + width) of rows [top, n) less their origin to out, rows kProductStride<T>
+// apart, and zeros up to padded_columns(width); false if a column holds NaN or infinity (float32 values
+// cannot overflow a double sum). Each row is read once, and as far as a chunk goes.
+template <typename T>
 bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int64_t width, bool centre,
-            double* out) {
+            T* out) {
   double mean[kProductColumns] = {};
   for (int64_t i = 0; i < top; ++i) add_scaled(rows[i] + first, 1.0, width, mean);
   int64_t i = top;
   for (; i + kTogether <= n; i += kTogether)
-    widen_and_add(rows + i, first, width, out + i * kProductStride, mean);
+    add_and_copy(rows + i, first, width, mean, out + i * kProductStride<T>, kProductStride<T>);
   for (; i < n; ++i) {
     add_scaled(rows[i] + first, 1.0, width, mean);
-    std::copy_n(rows[i] + first, width, out + i * kProductStride);
+    std::copy_n(rows[i] + first, width, out + i * kProductStride<T>);
   }
   const bool finite = finish_means(n, width, centre, mean);
-  const int64_t padded = (width + 7) / 8 * 8;
   for (i = top; i < n; ++i) {
-    double* y = out + i * kProductStride;
+    T* y = out + i * kProductStride<T>;
     if (centre) subtract(mean, width, y);
-    std::fill(y + width, y + padded, 0.0);
+    std::fill(y + width, y + padded_columns(width), T{0});
   }
   return finite;
 }
 
-// The pass over the columns. Chunks of kProductColumns columns are dealt to lanes, each of which adds up a
-// Gram matrix of its own; where n is so large that few lanes fit in memory, a lane's rows are cut into bands.
-// A unit of work is one lane and one band: it reads, centres and multiplies by itself, so that the threads
-// never wait for each other.
+// The pass over the columns. Chunks of kProductColumns columns are dealt to lanes in runs, each lane adds up
+// a Gram matrix of its own; where n is so large that there are few lanes for the threads, a lane's rows are
+// cut into bands. A unit of work is one lane and one band: it reads, centres and multiplies by itself, so
+// that the threads never wait for each other. Lanes decide the order of summation; bands do not.
+template <typename T>
 class GramPass {
  public:
   GramPass(const RowSet& set, ColumnRange range, Origin origin, const Cancelled& cancelled)
       : set_(set), range_(range), centre_(origin == Origin::kMean), cancelled_(cancelled), n_(set.rows()) {
     const int64_t chunks = (range.end - range.begin + kProductColumns - 1) / kProductColumns;
     const int64_t fit = static_cast<int64_t>(kLaneBytes / sizeof(double)) / (n_ * n_);
-    lanes_ = std::clamp<int64_t>(std::min(fit, chunks), 1, kUnits);
-    cut_bands(std::min(kUnits / lanes_, std::max<int64_t>(1, n_ / 64)));
+    lanes_ = std::clamp<int64_t>(std::min(fit, chunks), 1, kMostLanes);
+    run_ = std::clamp<int64_t>(chunks / (lanes_ * kLeastRuns), 1, kMostRun);
+    const int64_t units = 2 * std::min<int64_t>(at::get_num_threads(), kMostLanes);
+    cut_bands(std::min((units + lanes_ - 1) / lanes_, std::max<int64_t>(1, n_ / 64)));
     sums_.resize(static_cast<size_t>(lanes_ * n_ * n_));
   }
 
@@ -115,13 +107,12 @@ class GramPass {
 
   void add(const ColumnBlock& block, int64_t first, int64_t width) {
     const auto bands = static_cast<int64_t>(bands_.size()) - 1;
-    const int64_t values = padded_rows(n_) * kProductStride;
-    const int64_t tasks =
-        std::max<int64_t>(1, kPackedBytes / (values * static_cast<int64_t>(sizeof(double))));
+    const int64_t values = padded_rows(n_) * kProductStride<T>;
+    const int64_t tasks = std::max<int64_t>(1, kPackedBytes / (values * static_cast<int64_t>(sizeof(T))));
     std::atomic<int64_t> bad{kNone};
     at::parallel_for(0, lanes_ * bands, (lanes_ * bands + tasks - 1) / tasks,
                      [&](int64_t begin, int64_t end) {
-                       LineVector<double> packed(static_cast<size_t>(values));
+                       LineVector<T> packed(static_cast<size_t>(values));
                        for (int64_t unit = begin; unit < end; ++unit) {
                          add_unit(block, first, width, unit / bands, unit % bands, packed, bad);
                        }
@@ -130,14 +121,14 @@ class GramPass {
   }
 
   void add_unit(const ColumnBlock& block, int64_t first, int64_t width, int64_t lane, int64_t band,
-                LineVector<double>& packed, std::atomic<int64_t>& bad) {
+                LineVector<T>& packed, std::atomic<int64_t>& bad) {
     const int64_t top = bands_[static_cast<size_t>(band)], bottom = bands_[static_cast<size_t>(band) + 1];
     double* sums = sums_.data() + lane * n_ * n_;
     // Blocks begin at multiples of a chunk from the range's beginning, so a chunk's lane does not depend on
     // them.
     const int64_t before = (first - range_.begin) / kProductColumns;
-    const int64_t skipped = (lane - before % lanes_ + lanes_) % lanes_;
-    for (int64_t at = skipped * kProductColumns; at < width; at += lanes_ * kProductColumns) {
+    for (int64_t at = 0; at < width; at += kProductColumns) {
+      if ((before + at / kProductColumns) / run_ % lanes_ != lane) continue;
       stop_if_cancelled(cancelled_);
       const int64_t columns = std::min(kProductColumns, width - at);
       if (!gather(block.rows.data(), n_, top, at, columns, centre_, packed.data())) {
@@ -145,8 +136,8 @@ class GramPass {
         while (at < seen && !bad.compare_exchange_weak(seen, at)) {
         }
       }
-      add_products(packed.data(), {top, bottom}, packed.data(), {top, n_}, (columns + 7) / 8 * 8, true, sums,
-                   n_);
+      add_products(packed.data(), {top, bottom}, packed.data(), {top, n_}, padded_columns(columns), true,
+                   sums, n_);
     }
   }
 
@@ -181,7 +172,7 @@ class GramPass {
   ColumnRange range_;
   bool centre_;
   const Cancelled& cancelled_;
-  int64_t n_, lanes_ = 1;
+  int64_t n_, lanes_ = 1, run_ = 1;
   std::vector<int64_t> bands_;  // first row of each band, then n
   std::vector<double> sums_;    // [lanes, n, n]; valid where row <= column
 };
@@ -194,7 +185,17 @@ void stop_if_cancelled(const Cancelled& cancelled) {
 
 std::vector<double> gram_of_columns(const RowSet& rows, ColumnRange range, Origin origin,
                                     const Cancelled& cancelled) {
-  return GramPass(rows, range, origin, cancelled).run();
+  return GramPass<double>(rows, range, origin, cancelled).run();
+}
+
+std::vector<double> fast_gram(const RowSet& rows, const Cancelled& cancelled) {
+  return GramPass<float>(rows, {0, rows.columns()}, Origin::kMean, cancelled).run();
+}
+
+GramError error_of_fast_gram(int64_t columns) {
+  constexpr double kUnit = 0x1p-24, kUnderflow = 0x1p-126, kSecondOrder = 1.01;
+  const auto roundings = static_cast<double>(product_roundings<float>() + 2);
+  return {kSecondOrder * roundings * kUnit, static_cast<double>(columns) * kUnderflow};
 }
 
 void centre_gram(std::vector<double>& gram, int64_t n) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/philox.h"
+#include "kmeans/certificate.h"
 #include "kmeans/gram.h"
 #include "kmeans/labels.h"
 #include "kmeans/lloyd.h"
@@ -75,8 +76,9 @@ class GramSearch {
   GramSearch(const GramPoints& points, const KmeansOptions& options, double total, double tolerance)
       : points_(points), options_(options), total_(total), tolerance_(tolerance) {}
 
-  // Runs all starts, side by side on the one Gram matrix, and keeps the best.
-  LloydResult best_start(int64_t k) const {
+  // Runs all starts, side by side on the one Gram matrix, and keeps the best; none where `error` may have
+  // decided.
+  std::optional<LloydResult> best_start(int64_t k, const std::optional<GramError>& error) const {
     const LloydOptions lloyd{k, options_.max_iter, tolerance_, options_.exchange, options_.cancelled};
     std::vector<LloydResult> results(static_cast<size_t>(options_.n_init));
     at::parallel_for(0, options_.n_init, 1, [&](int64_t begin, int64_t end) {
@@ -91,6 +93,7 @@ class GramSearch {
     for (size_t s = 1; s < results.size(); ++s) {
       if (results[s].inertia < results[best].inertia - kInertiaShare * total_) best = s;
     }
+    if (error && !decided_beyond(*error, points_, k, results[best], results)) return std::nullopt;
     return std::move(results[best]);
   }
 
@@ -101,7 +104,7 @@ class GramSearch {
     LloydResult best;
     double most_silhouette = 0;
     for (int64_t k = 2; k <= most; ++k) {
-      LloydResult found = best_start(k);
+      LloydResult found = *best_start(k, std::nullopt);
       const double silhouette = mean_silhouette(points_, silhouettes(points_, k, found.labels));
       result.counts_tried.push_back({k, silhouette, found.inertia});
       if (k > 2 && silhouette <= most_silhouette + kSilhouetteStep) continue;
@@ -128,8 +131,8 @@ void spread(const DistinctRows& distinct, std::vector<double>& values) {
 
 }  // namespace
 
-void search_in_gram(const RowSet& rows, std::vector<double> gram, const KmeansOptions& options,
-                    KmeansResult& result) {
+bool search_in_gram(const RowSet& rows, std::vector<double> gram, const std::optional<GramError>& error,
+                    const KmeansOptions& options, KmeansResult& result) {
   const int64_t n = rows.rows();
   const double total = trace(gram, n);
   const double values = static_cast<double>(n) * static_cast<double>(feature_count(rows, options.space));
@@ -137,10 +140,15 @@ void search_in_gram(const RowSet& rows, std::vector<double> gram, const KmeansOp
   const GramPoints points = points_of(distinct, std::move(gram));
   const GramSearch search(points, options, total, options.tol * total / values);
   LloydResult best;
+  if (!options.auto_k && points.n > options.k) {
+    std::optional<LloydResult> found = search.best_start(options.k, error);
+    if (!found) return false;
+    best = std::move(*found);
+  }
   result.k = options.auto_k ? std::min<int64_t>(points.n, 2) : options.k;
-  if (options.auto_k ? points.n > 2 : points.n > options.k) {
-    best = options.auto_k ? search.best_count(result) : search.best_start(options.k);
-  } else {
+  if (options.auto_k && points.n > 2) {
+    best = search.best_count(result);
+  } else if (best.labels.empty()) {
     // Every distinct row is a cluster.
     best.labels.resize(static_cast<size_t>(points.n));
     for (size_t i = 0; i < best.labels.size(); ++i) best.labels[i] = static_cast<int32_t>(i);
@@ -158,6 +166,7 @@ void search_in_gram(const RowSet& rows, std::vector<double> gram, const KmeansOp
   result.iterations = best.iterations;
   result.reseeded = best.reseeded;
   result.exchanged = best.exchanged;
+  return true;
 }
 
 }  // namespace fltac

@@ -22,6 +22,9 @@ namespace {
 constexpr int64_t kFewRows = 512;
 constexpr int64_t kFewLongRows = 4096;
 
+// From this many rows on, products in double take longer than reading the rows.
+constexpr int64_t kFastGramRows = 32;
+
 constexpr int64_t kMaxClusters = 1'000'000;
 constexpr int64_t kMaxStarts = 1'000'000;  // their results are held until all are done
 
@@ -137,9 +140,24 @@ class Resident {
   std::optional<RowSet> copy_;
 };
 
+// Clusters by products in float32; false if they may have decided the outcome, or overflowed.
+bool search_fast(const RowSet& rows, const KmeansOptions& options, KmeansResult& result) {
+  std::vector<double> gram = fast_gram(rows, options.cancelled);
+  if (!std::isfinite(trace(gram, rows.rows()))) return false;
+  return search_in_gram(rows, std::move(gram), error_of_fast_gram(rows.columns()), options, result);
+}
+
 void run_gram(const RowSet& rows, const KmeansOptions& options, bool on_gpu, KmeansResult& result) {
-  const ColumnGram column_gram = on_gpu ? cuda::gram_of_columns : gram_of_columns;
-  search_in_gram(rows, feature_gram(rows, options.space, column_gram, options.cancelled), options, result);
+  const bool fast = options.gram == KmeansGram::kAuto && options.space.plain() && options.centroids &&
+                    !options.auto_k && !on_gpu && rows.rows() >= kFastGramRows;
+  if (fast && search_fast(rows, options, result)) {
+    result.gram = "float32";
+  } else {
+    const ColumnGram column_gram = on_gpu ? cuda::gram_of_columns : gram_of_columns;
+    search_in_gram(rows, feature_gram(rows, options.space, column_gram, options.cancelled), std::nullopt,
+                   options, result);
+    result.gram = "float64";
+  }
   stop_if_cancelled(options.cancelled);
   result.counts = count_labels(result.labels, result.k);
   if (options.centroids) form_centroids(rows, options, result);

@@ -2,8 +2,9 @@
 // ran.
 //
 //   gram   few rows: one pass over them forms their n x n inner products, in which all starts then run at
-//   once.
-//          Exact in double; out of core; the only path for spaces other than the parameters themselves.
+//          once. Out of core; the only path for spaces other than the parameters themselves. Products in
+//          float32 where that is faster and provably decides nothing (kmeans/certificate.h), else in double;
+//          `KmeansResult::gram` names which.
 //   fused  many rows: each iteration is one sweep that assigns and adds up (kmeans/fused.h). Distances in
 //          float32, means and inertia in double.
 //
@@ -31,6 +32,7 @@ namespace fltac {
 
 enum class KmeansPath { kAuto, kGram, kFused };
 enum class KmeansDevice { kAuto, kCpu, kCuda };
+enum class KmeansGram { kAuto, kFloat64 };
 
 struct KmeansOptions {
   int64_t k = 0;
@@ -44,7 +46,10 @@ struct KmeansOptions {
   double tol = 1e-4;
   bool exchange = true;
   bool centroids = true;  // false saves a second pass over the rows
-  uint64_t seed = 0;      // start s draws from stream (seed, s), whatever threads run
+  // kAuto tries products in float32 first where they are faster, centroids are formed (so that inertia comes
+  // from the rows) and the space is plain.
+  KmeansGram gram = KmeansGram::kAuto;
+  uint64_t seed = 0;  // start s draws from stream (seed, s), whatever threads run
   SpaceOptions space;
   KmeansPath path = KmeansPath::kAuto;
   KmeansDevice device = KmeansDevice::kAuto;
@@ -77,6 +82,7 @@ struct KmeansResult {
   Quality quality;
   std::vector<CountTried> counts_tried;  // by auto_k
   std::string path;                      // "gram" or "fused"
+  std::string gram;                      // path "gram": "float32" or "float64", what products were formed in
   std::string device;                    // "cpu" or "cuda"
   int64_t bytes_read = 0;                // of the rows, wherever they lie, over all passes
 };

@@ -1,6 +1,7 @@
-// Inner products of rows with each other, in double: the one kernel behind every Gram matrix.
+// Inner products of rows with each other: the one kernel behind every Gram matrix.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fltac {
@@ -10,12 +11,19 @@ namespace fltac {
 constexpr int64_t kRowStrip = 12;
 constexpr int64_t padded_rows(int64_t n) { return (n + kRowStrip - 1) / kRowStrip * kRowStrip; }
 
-// Columns of one call of add_products: a strip of rows stays in level-1 cache.
+// Columns of one call of add_products, at most: a strip of rows stays in level-1 cache.
 constexpr int64_t kProductColumns = 512;
 
-// Distance between two rows of a buffer: not a power of two, so that rows do not compete for the same places
-// of the cache.
-constexpr int64_t kProductStride = kProductColumns + 8;
+// Columns are a multiple of this: zeros fill up those that are not there.
+constexpr int64_t kProductStep = 16;
+constexpr int64_t padded_columns(int64_t width) {
+  return (width + kProductStep - 1) / kProductStep * kProductStep;
+}
+
+// Distance between two rows of a buffer of T: not a power of two, so that rows do not compete for the same
+// places of the cache.
+template <typename T>
+constexpr int64_t kProductStride = kProductColumns + 64 / static_cast<int64_t>(sizeof(T));
 
 struct RowRange {
   int64_t begin;
@@ -23,11 +31,20 @@ struct RowRange {
 };
 
 // out[i * out_ld + j] += <row i of a, row j of b> for i in `is`, j in `js`, over `width` columns (a multiple
-// of 8, at most kProductColumns). a and b are row-major with rows kProductStride apart. With `upper`, entries
-// of tiles that lie wholly below the diagonal (j < i) are left out. The order of summation is fixed.
+// of kProductStep, at most kProductColumns). a and b are row-major with rows kProductStride<T> apart. With
+// `upper`, entries of tiles that lie wholly below the diagonal (j < i) are left out. The order of summation
+// is fixed, and the same for every pair of rows: equal rows give equal products to the last bit.
 //
-// |error| <= (width / lanes + lanes) eps sum |a_ic b_jc| with eps = 1.1e-16 and lanes = 2, 4 or 8.
+// |error| <= product_roundings<T>() eps sum |a_ic b_jc| to first order in eps, the unit roundoff of T
+// (1.1e-16 in double, 6.0e-8 in float); the sum is then added to `out` in double. In float, a product may
+// also lose 2^-149 by underflow, and overflow to infinity.
 void add_products(const double* a, RowRange is, const double* b, RowRange js, int64_t width, bool upper,
                   double* out, int64_t out_ld);
+void add_products(const float* a, RowRange is, const float* b, RowRange js, int64_t width, bool upper,
+                  double* out, int64_t out_ld);
+
+// Roundings that a product and its way through one sum of kProductColumns columns meet on this machine.
+template <typename T>
+int64_t product_roundings();
 
 }  // namespace fltac

@@ -102,20 +102,20 @@ struct Factors {
 // Copies vectors of adapters [first, last), values [from, from + width), to rows of `out` in double.
 void pack_a(const Factors& f, int64_t first, int64_t last, int64_t from, int64_t width, double* out) {
   for (int64_t i = first; i < last; ++i) {
-    for (int64_t r = 0; r < f.rank; ++r, out += kProductStride) {
+    for (int64_t r = 0; r < f.rank; ++r, out += kProductStride<double>) {
       const float* x = f.a.rows[static_cast<size_t>(i)] + r * f.inputs + from;
       std::copy_n(x, width, out);
-      std::fill(out + width, out + (width + 7) / 8 * 8, 0.0);
+      std::fill(out + width, out + padded_columns(width), 0.0);
     }
   }
 }
 
 void pack_b(const Factors& f, int64_t first, int64_t last, int64_t from, int64_t width, double* out) {
   for (int64_t i = first; i < last; ++i) {
-    for (int64_t r = 0; r < f.rank; ++r, out += kProductStride) {
+    for (int64_t r = 0; r < f.rank; ++r, out += kProductStride<double>) {
       const float* x = f.b.rows[static_cast<size_t>(i)] + from * f.rank + r;
       for (int64_t c = 0; c < width; ++c) out[c] = x[c * f.rank];
-      std::fill(out + width, out + (width + 7) / 8 * 8, 0.0);
+      std::fill(out + width, out + padded_columns(width), 0.0);
     }
   }
 }
@@ -155,7 +155,7 @@ class DeltaTile {
   int64_t vectors(ColumnRange adapters) const { return (adapters.end - adapters.begin) * f_.rank; }
   LineVector<double> buffer() const {
     const int64_t most = std::max(vectors(is_), vectors(js_));
-    return LineVector<double>(static_cast<size_t>(padded_rows(most) * kProductStride));
+    return LineVector<double>(static_cast<size_t>(padded_rows(most) * kProductStride<double>));
   }
   size_t square() const { return static_cast<size_t>(vectors(is_) * vectors(js_)); }
 
@@ -165,7 +165,7 @@ class DeltaTile {
       const int64_t width = std::min(kProductColumns, length - from);
       pack(f_, is_.begin, is_.end, from, width, left_.data());
       pack(f_, js_.begin, js_.end, from, width, right_.data());
-      add_products(left_.data(), {0, vectors(is_)}, right_.data(), {0, vectors(js_)}, (width + 7) / 8 * 8,
+      add_products(left_.data(), {0, vectors(is_)}, right_.data(), {0, vectors(js_)}, padded_columns(width),
                    false, out.data(), vectors(js_));
     }
   }

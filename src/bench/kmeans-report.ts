@@ -99,6 +99,8 @@ export interface KmeansBenchResult {
   iterations: number | null;
   /** which of fltac's implementations ran; null for peers */
   path: string | null;
+  /** what inner products were formed in, "float32" or "float64"; null on other paths and for peers */
+  gram: string | null;
   /** bytes of the data read over all passes of a run, cached or not; null for peers, which do not tell */
   bytesRead: number | null;
   /** bytesRead / median time; null where bytesRead is */

@@ -30,6 +30,7 @@ export interface SideRun {
   seconds: number;
   iterations: number | null;
   path: string | null;
+  gram: string | null;
   bytesRead: number | null;
   peakBytes: number;
 }

@@ -47,6 +47,7 @@ async function cluster({ nInit, seed, labels }: Extract<SideRequest, { op: 'run'
     seconds,
     iterations: first!.iterations,
     path: first!.path,
+    gram: first!.gram,
     bytesRead: results.reduce((sum, { bytesRead }) => sum + bytesRead, 0),
     peakBytes: memory('VmHWM'),
   };

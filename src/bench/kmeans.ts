@@ -175,7 +175,7 @@ class Bench {
     const dataBytes = bytesOf(shape);
     const results = present.map(({ name }, at): KmeansBenchResult => {
       const runs = rounds.map((round) => 1000 * round[at]!.seconds);
-      const { iterations, path, bytesRead, peakBytes } = rounds.at(-1)![at]!;
+      const { iterations, path, gram, bytesRead, peakBytes } = rounds.at(-1)![at]!;
       const milliseconds = statistics(runs);
       const seconds = milliseconds.median / 1000;
       return {
@@ -187,6 +187,7 @@ class Bench {
         inertiaRatio: 1,
         iterations,
         path,
+        gram,
         bytesRead,
         bytesPerSecond: bytesRead === null ? null : bytesRead / seconds,
         passes: (seconds * rates.readBytesPerSecond) / dataBytes,

@@ -39,9 +39,9 @@ const HEAD = [
 
 function shapeLines(result: KmeansBenchShapeResult, { machine }: KmeansBenchReport, style: TableStyle): string[] {
   const { shape, dataBytes, gramBoundSeconds, results } = result;
-  const path = results[0]?.path ?? '';
+  const { path = '', gram = null } = results[0] ?? {};
   const lines = [
-    `${shapeText(shape)}: ${(dataBytes / 1e6).toFixed(0)} MB, path ${path}`,
+    `${shapeText(shape)}: ${(dataBytes / 1e6).toFixed(0)} MB, path ${path}${gram === null ? '' : ` in ${gram}`}`,
     formatTable(HEAD, results.map(cells), style),
   ];
   const own = results[0];
@@ -52,7 +52,7 @@ function shapeLines(result: KmeansBenchShapeResult, { machine }: KmeansBenchRepo
   if (own !== undefined && gramBoundSeconds !== null) {
     const times = own.milliseconds.median / 1000 / gramBoundSeconds;
     lines.push(
-      `One reading and the Gram product at the rates above: ${(1000 * gramBoundSeconds).toFixed(1)} ms; ` +
+      `One reading and the Gram product in float64 at the rates above: ${(1000 * gramBoundSeconds).toFixed(1)} ms; ` +
         `fltac takes ${times.toFixed(2)} times that.`,
     );
   }

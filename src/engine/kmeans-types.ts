@@ -43,6 +43,11 @@ export interface KmeansOptions extends SpaceOptions {
    * "fused": one sweep over the rows an iteration; for many. "auto" (default) chooses by shape
    */
   path?: 'auto' | 'gram' | 'fused';
+  /**
+   * What the path "gram" forms inner products in. "auto" (default): float32 where that is faster and its error provably
+   * decides nothing (see `KmeansResult.gram`), else float64, which "float64" asks for at once
+   */
+  gram?: 'auto' | 'float64';
   /** false leaves `centroids` empty and saves a second pass over the rows (default true) */
   centroids?: boolean;
   signal?: AbortSignal | undefined;
@@ -96,6 +101,12 @@ export interface KmeansResult {
   /** which implementation ran */
   path: 'gram' | 'fused';
   device: 'cpu' | 'cuda';
+  /**
+   * What inner products were formed in; null on the path "fused". "float32": by a bound on its error, no row could lie
+   * nearer to another mean, nor another start have less inertia. Centroids and inertia come from the rows in float64 either
+   * way; distances in `quality` have this precision
+   */
+  gram: 'float32' | 'float64' | null;
   /** empty clusters that were given a new centroid in the kept start */
   reseeded: number;
   /** rows that exchanges moved in the kept start */

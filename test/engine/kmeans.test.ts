@@ -407,6 +407,31 @@ describe('rows', () => {
     await expect(kmeans(data, { ...options, rows, columns, signal })).rejects.toMatchObject({ code: 'ABORTED' });
   });
 
+  it('have inner products in float32 where that is certain to decide nothing, which is announced', async () => {
+    const { data, rows, columns } = blobs(8, 48, 900, 4, 1);
+    const settings = { ...options, k: 4, rows, columns };
+    const fast = await kmeans(data, settings);
+    const exact = await kmeans(data, { ...settings, gram: 'float64' });
+    expect([fast.gram, exact.gram]).toEqual(['float32', 'float64']);
+    const judged = (result: KmeansResult) => ({ ...result, gram: null, quality: null });
+    expect(judged(fast)).toEqual(judged(exact));
+    fast.quality.margin!.forEach((margin, row) => expect(margin).toBeCloseTo(exact.quality.margin![row]!, 5));
+    expect((await kmeans(data, { ...settings, path: 'fused' })).gram).toBeNull();
+    expect((await kmeans(data, { ...settings, centroids: false })).gram).toBe('float64');
+  });
+
+  it('have inner products in float64 where float32 leaves a row in doubt', async () => {
+    const { data, rows, columns } = blobs(9, 40, 300, 1, 0);
+    // Two groups that mirror each other, and a row that lies as near to one as to the other.
+    const mirrored = Float32Array.from(data, (x) => -x - 8);
+    const between = new Float32Array(columns).fill(-4);
+    const chunks = [data, mirrored, between];
+    const result = await kmeans(chunks, { columns, k: 2, exchange: false });
+    expect(result.gram).toBe('float64');
+    expect(result.bytesRead).toBe(3 * (2 * rows + 1) * columns * Float32Array.BYTES_PER_ELEMENT);
+    expect((await kmeans(chunks.slice(0, 2), { columns, k: 2, exchange: false })).gram).toBe('float32');
+  });
+
   it('may say themselves how many clusters they form', async () => {
     const { data, rows, columns, truth } = blobs(6, 40, 60, 5, 4);
     const result = await kmeans(data, { rows, columns, k: 'auto', mostK: 9 });

@@ -234,6 +234,7 @@ void quality_is_what_it_says() {
     KmeansOptions options;
     options.k = 5;
     options.seed = seed;
+    options.gram = KmeansGram::kFloat64;
     const KmeansResult result = kmeans(data.rows(), 8, options);
     std::vector<Point> means(5, Point(8));
     move_to_means(points, result.labels, means);

@@ -305,6 +305,7 @@ export function kmeansResult(parts: Partial<KmeansResult> & Pick<KmeansResult, '
     inertia: 0,
     iterations: 1,
     path: 'gram',
+    gram: 'float64',
     device: 'cpu',
     reseeded: 0,
     exchanged: 0,
