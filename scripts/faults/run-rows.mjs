@@ -68,7 +68,7 @@ const NEW_RUN = ['--rounds', '1', ...SHORT, '--output-dir', 'out'];
 
 export const runRows = [
   resumed("the checkpoint's state cut off", {
-    damage: cut(STATE, 1000),
+    damage: cut(STATE, 40),
     message: /state\.json: .*JSON.*restore the file, or give --overwrite to begin anew/,
   }),
   resumed("the checkpoint's adapters cut off", {

@@ -57,6 +57,8 @@ function messageOf(stderr, folder) {
     .replaceAll(folder, '…')
     .replace(/127\.0\.0\.1:\d+/g, 'localhost')
     .replace(/\.tmp-\d+/g, '.tmp-<process>')
+    // A journal's length, which that of its times makes.
+    .replace(/first \d+ bytes/, 'first <n> bytes')
     .replace(/[0-9a-f]{40,64}/g, '<hash>')
     .replace(/\s+/g, ' ')
     .replace(/^fltac: /, '');

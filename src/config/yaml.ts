@@ -10,6 +10,9 @@ const MAX_BYTES = 1024 * 1024;
 const MAX_ALIASES = 16;
 const MAX_DEPTH = 20;
 
+/** Characters of what the parser says, which may name a word of any length. */
+const LONGEST_REASON = 200;
+
 const SCHEMA = CORE_SCHEMA.withTags(realMapTag);
 
 export interface YamlEntry {
@@ -66,19 +69,42 @@ function scalarText(item: unknown): string {
   return shorten(String(item));
 }
 
-function shorten(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+function shorten(text: string, most = 60): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
 function parse(source: string, name: string): unknown {
   try {
-    return load(source, { schema: SCHEMA, maxAliases: MAX_ALIASES, maxDepth: MAX_DEPTH, filename: name });
+    const value = load(source, { schema: SCHEMA, maxAliases: MAX_ALIASES, maxDepth: MAX_DEPTH, filename: name });
+    if (isEndless(value)) {
+      throw new FltacError('USAGE', `${name}: not valid YAML: an alias stands for a value that it is itself a part of`);
+    }
+    return value;
   } catch (error) {
     if (!(error instanceof YAMLException)) throw error;
     const { mark } = error;
     const place = mark === undefined ? name : `${name}:${mark.line + 1}:${mark.column + 1}`;
-    throw new FltacError('USAGE', `${place}: not valid YAML: ${error.reason}`, { cause: error });
+    throw new FltacError('USAGE', `${place}: not valid YAML: ${shorten(error.reason, LONGEST_REASON)}`, {
+      cause: error,
+    });
   }
+}
+
+/**
+ * Whether a value is a part of itself, as aliases can make it.
+ *
+ * @param around what it is a part of
+ * @param ended what is known to end
+ */
+function isEndless(value: unknown, around = new Set<unknown>(), ended = new Set<unknown>()): boolean {
+  if (typeof value !== 'object' || value === null || ended.has(value)) return false;
+  if (around.has(value)) return true;
+  around.add(value);
+  const parts = value instanceof Map ? [...value.keys(), ...value.values()] : Object.values(value);
+  const endless = parts.some((part) => isEndless(part, around, ended));
+  around.delete(value);
+  ended.add(value);
+  return endless;
 }
 
 /** Line of each key of the top mapping, in the order they stand. */

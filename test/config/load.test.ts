@@ -234,6 +234,23 @@ describe('files', () => {
     expect(faults({ file: file(text) })).toMatch(message);
   });
 
+  it.each(['data: &a\n  mood: *a\n', 'tasks: &a [sst2, [*a]]\n', 'data: {x: &b {y: {z: *b}}}\n', '&a {? *a : 1}\n'])(
+    'with a value that is a part of itself are refused: %j',
+    (text) => {
+      expect(faults({ file: file(text) })).toContain('an alias stands for a value that it is itself a part of');
+    },
+  );
+
+  it('with a word of any length in what is wrong with them are told in a line', () => {
+    expect(faults({ file: file(`tasks: *${'x'.repeat(100_000)}\n`) }).length).toBeLessThan(500);
+  });
+
+  it('with a value that stands twice are taken', () => {
+    const task = '{train: a.csv, validation: 0.1, text: t, label: l}';
+    const { data } = load({ file: file(`scenario: custom\ndata:\n  x: &t ${task}\n  y: *t\n`) });
+    expect(Object.keys(data ?? {})).toEqual(['x', 'y']);
+  });
+
   it('with a bomb of aliases are refused quickly', () => {
     const levels = Array.from({ length: 40 }, (_, i) => `- &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`);
     const started = performance.now();

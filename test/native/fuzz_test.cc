@@ -150,7 +150,7 @@ void truncations() {
            }));
   truncate("safetensors of the reference", open,
            read_bytes(fuzz::sound_file("native/reference.safetensors")));
-  const index = [](const std::string& path) {
+  const auto index = [](const std::string& path) {
     const TemporaryFolder folder;
     write_bytes(folder / "model.safetensors.index.json", read_bytes(path));
     for (const char* name : {"one", "two"}) {
