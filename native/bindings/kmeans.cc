@@ -198,26 +198,6 @@ Napi::Value floats_in_place(Napi::Env env, LargeVector<float> values) {
   return Napi::Float32Array::New(env, count, buffer, 0);
 }
 
-// Columns of a row, where they are known before files are read; else 0.
-int64_t columns_of(const Input& input) {
-  if (input.columns > 0 || input.problems.empty() || input.problems.front().empty()) return input.columns;
-  const Chunk& chunk = input.problems.front().front();
-  return chunk.bank ? (*chunk.bank)->layout().size : 0;
-}
-
-// Tells V8 of the centroids that a call will form, until the last copy of what it returns is gone: V8 then
-// looks for what it can free while the call runs, such as the centroids of an earlier one, not after those of
-// both are there.
-std::shared_ptr<void> announce_centroids(Napi::Env env, const Input& input) {
-  if (!input.options.centroids || input.options.auto_k) return nullptr;
-  const int64_t values =
-      static_cast<int64_t>(input.problems.size()) * std::max<int64_t>(0, input.options.k) * columns_of(input);
-  const int64_t bytes = values * static_cast<int64_t>(sizeof(float));
-  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
-  return std::shared_ptr<void>(
-      nullptr, [env, bytes](void*) { Napi::MemoryManagement::AdjustExternalMemory(env, -bytes); });
-}
-
 Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
   const Napi::Object out = Napi::Object::New(env);
   const auto number = [&](const char* name, int64_t value) { out.Set(name, static_cast<double>(value)); };
@@ -261,7 +241,6 @@ Napi::Value kmeans(const Napi::CallbackInfo& info) {
   const auto input = std::make_shared<const Input>(read_input(info[0], object, read_kmeans_options(object)));
   // References to JavaScript values are let go on its thread, with the builder of the results.
   const auto held = input->held;
-  const auto announced = announce_centroids(info.Env(), *input);
   return run_async<std::vector<KmeansResult>>(
       info.Env(), Hooks(info.Env(), object),
       [input](const Control& control) {
@@ -274,7 +253,7 @@ Napi::Value kmeans(const Napi::CallbackInfo& info) {
         }
         return kmeans_batch(problems, options);
       },
-      [held, announced](Napi::Env env, std::vector<KmeansResult>& results) -> Napi::Value {
+      [held](Napi::Env env, std::vector<KmeansResult>& results) -> Napi::Value {
         const Napi::Array out = Napi::Array::New(env, results.size());
         for (size_t i = 0; i < results.size(); ++i)
           out.Set(static_cast<uint32_t>(i), result_to_js(env, results[i]));
