@@ -53,13 +53,15 @@ function messageOf(stderr, folder) {
   const start = lines.findIndex((line) => line.startsWith('fltac: '));
   const warnings = lines.filter((line) => line.includes('trying again'));
   const chosen = start >= 0 ? lines.slice(start).join(' ') : (warnings.at(-1) ?? '');
-  return chosen
-    .replaceAll(folder, '…')
-    .replace(/127\.0\.0\.1:\d+/g, 'localhost')
-    .replace(/\.tmp-\d+/g, '.tmp-<process>')
-    // A journal's length, which that of its times makes.
-    .replace(/first \d+ bytes/, 'first <n> bytes')
-    .replace(/[0-9a-f]{40,64}/g, '<hash>')
-    .replace(/\s+/g, ' ')
-    .replace(/^fltac: /, '');
+  return (
+    chosen
+      .replaceAll(folder, '…')
+      .replace(/127\.0\.0\.1:\d+/g, 'localhost')
+      .replace(/\.tmp-\d+/g, '.tmp-<process>')
+      // A journal's length, which that of its times makes.
+      .replace(/first \d+ bytes/, 'first <n> bytes')
+      .replace(/[0-9a-f]{40,64}/g, '<hash>')
+      .replace(/\s+/g, ' ')
+      .replace(/^fltac: /, '')
+  );
 }

@@ -79,9 +79,47 @@ function parseObject(text: string, path: string): JsonObject {
 }
 
 function parseTokenizer(text: string, path: string): Tokenizer {
+  let tokenizer: Tokenizer;
   try {
-    return Tokenizer.fromString(text);
+    tokenizer = Tokenizer.fromString(text);
   } catch (error) {
     throw new FltacError('FORMAT', `${path}: no tokenizer that can be read (${String(error)})`, { cause: error });
   }
+  const unknown = unknownSpecialToken((JSON.parse(text) as JsonObject)['post_processor']);
+  if (unknown === undefined) return tokenizer;
+  throw new FltacError(
+    'FORMAT',
+    `${path}: its post_processor uses the special token ${JSON.stringify(unknown).slice(0, 60)} without describing it`,
+  );
+}
+
+interface PostProcessor {
+  type?: string;
+  /** of a sequence of them */
+  processors?: readonly PostProcessor[];
+  special_tokens?: Readonly<Record<string, unknown>>;
+  single?: readonly TemplatePiece[];
+  pair?: readonly TemplatePiece[];
+}
+
+interface TemplatePiece {
+  SpecialToken?: { id: string };
+}
+
+/**
+ * A special token that a template uses and `special_tokens` does not describe. The library (0.23.2) takes such a file, and
+ * ends the process at the first text. It has read the file, so that the parts have these types.
+ */
+function unknownSpecialToken(processor: unknown): string | undefined {
+  const {
+    type,
+    processors = [],
+    special_tokens: known = {},
+    single = [],
+    pair = [],
+  } = (processor ?? {}) as PostProcessor;
+  if (type === 'Sequence') return processors.map(unknownSpecialToken).find((found) => found !== undefined);
+  if (type !== 'TemplateProcessing') return undefined;
+  const used = [...single, ...pair].flatMap(({ SpecialToken: token }) => (token === undefined ? [] : [token.id]));
+  return used.find((id) => !Object.hasOwn(known, id));
 }

@@ -68,6 +68,28 @@ describe('TextTokenizer', () => {
     await expect(TextTokenizer.open(folder, 16)).resolves.toBeDefined();
   });
 
+  it.each([
+    ['a template', (template: object) => template],
+    ['a template in a sequence', (template: object) => ({ type: 'Sequence', processors: [template] })],
+  ])('refuses %s whose special token is not described, at which the library would end the process', async (_, wrap) => {
+    const folder = temporaryFolder();
+    cpSync(FOLDER, folder, { recursive: true });
+    const whole = JSON.parse(readFileSync(join(FOLDER, 'tokenizer.json'), 'utf8')) as {
+      post_processor: { special_tokens: Record<string, unknown> };
+    };
+    delete whole.post_processor.special_tokens['[SEP]'];
+    writeFileSync(
+      join(folder, 'tokenizer.json'),
+      JSON.stringify({ ...whole, post_processor: wrap(whole.post_processor) }),
+    );
+    await expect(TextTokenizer.open(folder, 16)).rejects.toMatchObject({
+      code: 'FORMAT',
+      message: expect.stringMatching(
+        /tokenizer\.json: its post_processor uses the special token "\[SEP\]" without/,
+      ) as string,
+    });
+  });
+
   it('refuses a max_len without room for a token or beyond the positions of the model', async () => {
     await expect(TextTokenizer.open(FOLDER, 3)).rejects.toMatchObject({ code: 'USAGE' });
     await expect(TextTokenizer.open(FOLDER, 41)).rejects.toThrow(/max_len is 41, the model in .* has 40 positions/);
