@@ -162,6 +162,12 @@ AdapterSpec read_spec(const Napi::Value& value) {
   for (uint32_t i = 0; i < targets.Length(); ++i) {
     spec.target_modules.push_back(as_string(targets.Get(i), "a target module"));
   }
+  const Napi::Value tuning = object.Get("tuning");
+  if (!tuning.IsUndefined()) {
+    const std::string name = as_string(tuning, "tuning");
+    if (name != "lora" && name != "full") fail(ErrorCode::Usage, "tuning must be lora or full, found ", name);
+    spec.full = name == "full";
+  }
   if (!std::isfinite(spec.alpha)) fail(ErrorCode::Usage, "loraAlpha must be finite, found ", spec.alpha);
   static_cast<void>(Dropout(spec.dropout));
   return spec;
@@ -187,6 +193,7 @@ Napi::Value layout_to_js(Napi::Env env, const AdapterLayout& layout) {
     tensor.Set("name", layout.tensors[i].name);
     tensor.Set("shape", shape_to_js(env, layout.tensors[i].shape));
     tensor.Set("offset", static_cast<double>(layout.tensors[i].offset));
+    if (!layout.tensors[i].also.empty()) tensor.Set("also", layout.tensors[i].also);
     tensors.Set(static_cast<uint32_t>(i), tensor);
   }
   const Napi::Object object = Napi::Object::New(env);

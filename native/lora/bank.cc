@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
 #include "core/philox.h"
+#include "model/safetensors.h"
+#include "model/weight_source.h"
 
 namespace fltac {
 namespace {
@@ -31,6 +35,34 @@ void fill_normal(uint64_t stream, uint32_t site, double deviation, int64_t n, fl
     const auto at = static_cast<size_t>(2 * i);
     const double radius = std::sqrt(-2.0 * std::log(u[at]));
     out[i] = static_cast<float>(deviation * radius * std::cos(2.0 * std::numbers::pi * u[at + 1]));
+  }
+}
+
+// A uniform, all else zero.
+void draw_lora(const AdapterLayout& layout, uint64_t stream, float* flat) {
+  uint32_t site = 0;
+  for (const AdapterTensor& tensor : layout.tensors) {
+    ++site;
+    if (tensor.name.find(".lora_A.") != std::string::npos) {
+      const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.shape[1]));
+      fill_uniform(stream, site, bound, tensor.size(), flat + tensor.offset);
+    } else {
+      std::fill_n(flat + tensor.offset, tensor.size(), 0.0f);
+    }
+  }
+}
+
+// The backbone's weights as its files have them.
+void read_weights(const Backbone& backbone, const AdapterLayout& layout, float* flat) {
+  const SafetensorsModel files = SafetensorsModel::open(backbone.folder());
+  WeightSource source(files, backbone.architecture(), backbone.folder());
+  std::set<std::string> given;
+  for (const TensorShape& tensor : full_tensors(backbone.architecture())) given.insert(tensor.name);
+  for (const AdapterTensor& tensor : layout.tensors) {
+    if (!given.contains(tensor.name)) continue;
+    std::vector<std::string> names{tensor.name};
+    if (!tensor.also.empty()) names.push_back(tensor.also);
+    source.take_into(names, tensor.shape, at::from_blob(flat + tensor.offset, tensor.shape, at::kFloat));
   }
 }
 
@@ -76,7 +108,7 @@ const float* AdapterBank::row(int64_t index) const {
 float* AdapterBank::row(int64_t index) { return const_cast<float*>(std::as_const(*this).row(index)); }
 
 const float* AdapterBank::head_values(int64_t index) const {
-  if (spec_.train_head) return row(index);
+  if (spec_.trains_head()) return row(index);
   if (!head_made_) {
     fail(ErrorCode::Usage, "this bank's frozen head was never made; initialise one of its rows first");
   }
@@ -93,17 +125,12 @@ const float* AdapterBank::head_bias(int64_t index, const HeadSlot& slot) const {
 
 void AdapterBank::initialise(int64_t index, uint64_t stream) {
   float* flat = row(index);
-  uint32_t site = 0;
-  for (const AdapterTensor& tensor : layout_.tensors) {
-    ++site;
-    if (tensor.name.find(".lora_A.") != std::string::npos) {
-      const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.shape[1]));
-      fill_uniform(stream, site, bound, tensor.size(), flat + tensor.offset);
-    } else {
-      std::fill_n(flat + tensor.offset, tensor.size(), 0.0f);
-    }
+  if (spec_.full) {
+    read_weights(*backbone_, layout_, flat);
+  } else {
+    draw_lora(layout_, stream, flat);
   }
-  float* head = spec_.train_head ? flat : frozen_head_.mutable_data_ptr<float>();
+  float* head = spec_.trains_head() ? flat : frozen_head_.mutable_data_ptr<float>();
   const HeadWeights& given = backbone_->head;
   const double deviation = backbone_->architecture().initializer_range;
   initialise_head(layout_.head_dense, given.dense_weight, given.dense_bias, deviation, stream, kHeadDense,

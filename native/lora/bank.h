@@ -35,7 +35,8 @@ class AdapterBank {
 
   // PEFT's initial state: A uniform in +-1/sqrt(inputs) (kaiming_uniform_ with a = sqrt(5)), B zero; the head
   // is the checkpoint's where it has one, else normal(0, initializer_range) with zero bias, as
-  // transformers'. Draws are named by `stream`. A frozen head is (re)drawn too, for all rows.
+  // transformers'. Draws are named by `stream`. A frozen head is (re)drawn too, for all rows. A whole model's
+  // other weights are read from the backbone's files, exact and in float32 whatever type they are held in.
   void initialise(int64_t index, uint64_t stream);
 
  private:

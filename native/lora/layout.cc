@@ -67,16 +67,19 @@ void check_target(const Architecture& architecture, const std::string& target) {
   }
 }
 
-void check_spec(const Architecture& architecture, const AdapterSpec& spec) {
+void check_labels(const Architecture& architecture, const AdapterSpec& spec) {
+  if (architecture.family->output != Output::Classes) return;
+  if (spec.num_labels < 2 || spec.num_labels > 1'000'000) {
+    fail(ErrorCode::Usage, "a classification head needs 2 or more labels, found ", spec.num_labels);
+  }
+}
+
+void check_lora(const Architecture& architecture, const AdapterSpec& spec) {
   if (spec.rank < 1 || spec.rank > architecture.hidden) {
     fail(ErrorCode::Usage, "the LoRA rank must lie between 1 and the hidden size ", architecture.hidden,
          ", found ", spec.rank);
   }
-  const bool classes = architecture.family->output == Output::Classes;
-  if (classes && (spec.num_labels < 2 || spec.num_labels > 1'000'000)) {
-    fail(ErrorCode::Usage, "a classification head needs 2 or more labels, found ", spec.num_labels);
-  }
-  if (!classes && spec.train_head) {
+  if (architecture.family->output != Output::Classes && spec.train_head) {
     fail(ErrorCode::Unsupported, "the language-model head of ", architecture.family->model_type,
          " stays frozen; set train_head to false");
   }
@@ -88,12 +91,14 @@ void check_spec(const Architecture& architecture, const AdapterSpec& spec) {
 
 const std::string kBase = "base_model.model.";
 
-std::string lora_name(const Architecture& architecture, Role role, int64_t layer, const char* factor) {
-  return kBase + architecture.module(role, layer) + ".lora_" + factor + ".default.weight";
+std::string lora_name(const std::string& module, const char* factor) {
+  return kBase + module + ".lora_" + factor + ".default.weight";
 }
 
-// PEFT's name of a module that it trains whole, up to ".weight" or ".bias".
-std::string saved_name(const HeadModule& module) {
+// The name of a module of the head, up to ".weight" or ".bias": in a whole model, or PEFT's of one that it
+// trains whole.
+std::string head_name(const AdapterSpec& spec, const HeadModule& module) {
+  if (spec.full) return module.path();
   const std::string inner = module.inner ? std::string(".") + module.inner : "";
   return kBase + module.saved + ".modules_to_save.default" + inner;
 }
@@ -101,13 +106,13 @@ std::string saved_name(const HeadModule& module) {
 // Places the modules of the head: in the adapter by name where it is trained, else one after another.
 class HeadPlacer {
  public:
-  HeadPlacer(AdapterLayout& layout, const std::map<std::string, int64_t>& offsets, bool trained)
-      : layout_(layout), offsets_(offsets), trained_(trained) {}
+  HeadPlacer(AdapterLayout& layout, const std::map<std::string, int64_t>& offsets, const AdapterSpec& spec)
+      : layout_(layout), offsets_(offsets), spec_(spec) {}
 
   std::optional<HeadSlot> place(const HeadModule& module, int64_t outputs, int64_t inputs) {
     if (!module.saved) return std::nullopt;
-    if (trained_) {
-      const std::string name = saved_name(module);
+    if (spec_.trains_head()) {
+      const std::string name = head_name(spec_, module);
       return HeadSlot{offsets_.at(name + ".weight"), offsets_.at(name + ".bias"), outputs, inputs};
     }
     const int64_t weight = layout_.frozen_head_size;
@@ -118,8 +123,36 @@ class HeadPlacer {
  private:
   AdapterLayout& layout_;
   const std::map<std::string, int64_t>& offsets_;
-  bool trained_;
+  const AdapterSpec& spec_;
 };
+
+// What a layout holds, by name.
+struct Place {
+  std::vector<int64_t> shape;
+  std::string also = {};
+};
+using Shapes = std::map<std::string, Place>;
+
+void add_lora(Shapes& shapes, const Architecture& architecture, const AdapterSpec& spec) {
+  for (int64_t layer = 0; layer < architecture.layers; ++layer) {
+    for (const Role role : kRoles) {
+      if (!is_target(architecture, role, layer, spec)) continue;
+      const auto [outputs, inputs] = architecture.module_shape(role);
+      const std::vector<std::string> modules = architecture.names(architecture.module_name(role), layer);
+      const auto also = [&](const char* factor) {
+        return modules.size() > 1 ? lora_name(modules.back(), factor) : std::string();
+      };
+      shapes[lora_name(modules.front(), "A")] = {{spec.rank, inputs}, also("A")};
+      shapes[lora_name(modules.front(), "B")] = {{outputs, spec.rank}, also("B")};
+    }
+  }
+}
+
+void add_backbone(Shapes& shapes, const Architecture& architecture) {
+  for (const TensorShape& tensor : full_tensors(architecture)) {
+    shapes[tensor.name] = {tensor.shape, tensor.also};
+  }
+}
 
 }  // namespace
 
@@ -129,45 +162,53 @@ int64_t AdapterTensor::size() const {
   return values;
 }
 
+std::vector<TensorShape> full_tensors(const Architecture& architecture) {
+  std::vector<TensorShape> all = architecture.tensors();
+  const char* language = architecture.family->head.language;
+  if (language && !architecture.tied_head) {
+    all.push_back({std::string(language) + ".weight", {architecture.vocab, architecture.hidden}});
+  }
+  return all;
+}
+
 AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& spec) {
-  check_spec(architecture, spec);
+  check_labels(architecture, spec);
+  if (!spec.full) check_lora(architecture, spec);
   const HeadRow& head = architecture.family->head;
   const int64_t hidden = architecture.hidden;
-  std::map<std::string, std::vector<int64_t>> shapes;
-  for (int64_t layer = 0; layer < architecture.layers; ++layer) {
-    for (const Role role : kRoles) {
-      if (!is_target(architecture, role, layer, spec)) continue;
-      const auto [outputs, inputs] = architecture.module_shape(role);
-      shapes[lora_name(architecture, role, layer, "A")] = {spec.rank, inputs};
-      shapes[lora_name(architecture, role, layer, "B")] = {outputs, spec.rank};
-    }
+  Shapes shapes;
+  if (spec.full) {
+    add_backbone(shapes, architecture);
+  } else {
+    add_lora(shapes, architecture, spec);
   }
   const auto add_head = [&](const HeadModule& module, int64_t outputs) {
-    if (!module.saved || !spec.train_head) return;
-    shapes[saved_name(module) + ".weight"] = {outputs, hidden};
-    shapes[saved_name(module) + ".bias"] = {outputs};
+    if (!module.saved || !spec.trains_head()) return;
+    shapes[head_name(spec, module) + ".weight"] = {{outputs, hidden}};
+    shapes[head_name(spec, module) + ".bias"] = {{outputs}};
   };
   add_head(head.dense, hidden);
   add_head(head.out, spec.num_labels);
 
   AdapterLayout layout;
   std::map<std::string, int64_t> offsets;
-  for (const auto& [name, shape] : shapes) {
-    layout.tensors.push_back({name, shape, layout.size});
+  for (const auto& [name, place] : shapes) {
+    layout.tensors.push_back({name, place.shape, layout.size, place.also});
     offsets[name] = layout.size;
     layout.size += layout.tensors.back().size();
   }
   for (int64_t layer = 0; layer < architecture.layers; ++layer) {
     for (const Role role : kRoles) {
-      if (is_target(architecture, role, layer, spec)) {
-        layout.slots.push_back(LoraSlot{offsets.at(lora_name(architecture, role, layer, "A")),
-                                        offsets.at(lora_name(architecture, role, layer, "B"))});
+      if (!spec.full && is_target(architecture, role, layer, spec)) {
+        const std::string module = architecture.module(role, layer);
+        layout.slots.push_back(
+            LoraSlot{offsets.at(lora_name(module, "A")), offsets.at(lora_name(module, "B"))});
       } else {
         layout.slots.push_back(std::nullopt);
       }
     }
   }
-  HeadPlacer placer(layout, offsets, spec.train_head);
+  HeadPlacer placer(layout, offsets, spec);
   layout.head_dense = placer.place(head.dense, hidden, hidden);
   layout.head_out = placer.place(head.out, spec.num_labels, hidden);
   return layout;

@@ -1,4 +1,5 @@
 // What one adapter consists of: its tensors in name order and where each lies in the adapter's flat vector.
+// With full fine-tuning the "adapter" is a whole model.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,10 @@ struct AdapterSpec {
   std::vector<std::string> target_modules;
   int64_t num_labels = 2;  // of a classification head
   bool train_head = true;
+  // Every weight of the backbone and its head in place of LoRA; then only num_labels counts of the others.
+  bool full = false;
 
+  bool trains_head() const { return full || train_head; }
   float scaling() const { return static_cast<float>(alpha / static_cast<double>(rank)); }
 };
 
@@ -40,6 +44,7 @@ struct AdapterTensor {
   std::string name;
   std::vector<int64_t> shape;
   int64_t offset;
+  std::string also = {};  // its name in other versions of transformers; empty where it has none
 
   int64_t size() const;
 };
@@ -58,10 +63,14 @@ struct AdapterLayout {
   }
 };
 
-// Names are PEFT's named_parameters; target modules match as PEFT matches them (a whole name, or its end
-// after a dot), by the names of any version of transformers. Throws Usage for a rank, label count or target
-// that does not fit the architecture, Unsupported for a trained language-model head or LoRA outside the
-// layers.
+// Names are PEFT's named_parameters, or those of the whole model in transformers 4; target modules match as
+// PEFT matches them (a whole name, or its end after a dot), by the names of any version of transformers.
+// Throws Usage for a rank, label count or target that does not fit the architecture, Unsupported for a
+// trained language-model head or LoRA outside the layers.
 AdapterLayout make_layout(const Architecture& architecture, const AdapterSpec& spec);
+
+// What full fine-tuning trains besides a classification head: the backbone, and a language model's head
+// where it is not the word embedding.
+std::vector<TensorShape> full_tensors(const Architecture& architecture);
 
 }  // namespace fltac

@@ -160,6 +160,9 @@ class Merger {
 
 void merge_adapter(const std::string& folder, const AdapterBank& bank, int64_t row, const std::string& path,
                    const Control& control) {
+  if (bank.spec().full) {
+    fail(ErrorCode::Usage, "the bank's rows are whole models already: there is nothing to merge");
+  }
   Merger merger(folder, bank, row);
   std::vector<TensorPart> parts = merger.parts();
   const auto total = static_cast<int64_t>(parts.size());

@@ -10,17 +10,21 @@ std::string fill(const char* pattern, int64_t layer) {
   return text;
 }
 
-void add_linear(std::vector<TensorShape>& all, const std::string& module, std::vector<int64_t> shape,
-                bool bias) {
+// `modules`: the path, and what other versions of transformers call it.
+void add_linear(std::vector<TensorShape>& all, const std::vector<std::string>& modules,
+                std::vector<int64_t> shape, bool bias) {
   const int64_t outputs = shape.front();
-  all.push_back({module + ".weight", std::move(shape)});
-  if (bias) all.push_back({module + ".bias", {outputs}});
+  const auto also = [&](const char* ending) {
+    return modules.size() > 1 ? modules.back() + ending : std::string();
+  };
+  all.push_back({modules.front() + ".weight", std::move(shape), also(".weight")});
+  if (bias) all.push_back({modules.front() + ".bias", {outputs}, also(".bias")});
 }
 
 void add_embeddings(std::vector<TensorShape>& all, const Architecture& a) {
   const Family& f = *a.family;
   if (f.input == Input::Images) {
-    add_linear(all, a.name(f.patch_embedding),
+    add_linear(all, {a.name(f.patch_embedding)},
                {a.hidden, a.image.channels, a.image.patch_height, a.image.patch_width}, true);
     for (const char* token : f.special_embeddings) {
       if (token) all.push_back({a.name(token), {1, 1, a.hidden}});
@@ -97,11 +101,11 @@ std::vector<TensorShape> Architecture::tensors() const {
     for (const Role role : kRoles) {
       if (!has(role)) continue;
       const auto [outputs, inputs] = module_shape(role);
-      add_linear(all, module(role, layer), {outputs, inputs}, has_bias(role));
+      add_linear(all, names(module_name(role), layer), {outputs, inputs}, has_bias(role));
     }
   }
-  for (const auto& norm : norms()) add_linear(all, norm.front(), {hidden}, family->norm == NormKind::Layer);
-  if (family->head.pooler) add_linear(all, name(family->head.pooler), {hidden, hidden}, true);
+  for (const auto& norm : norms()) add_linear(all, norm, {hidden}, family->norm == NormKind::Layer);
+  if (family->head.pooler) add_linear(all, {name(family->head.pooler)}, {hidden, hidden}, true);
   return all;
 }
 

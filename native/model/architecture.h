@@ -14,6 +14,7 @@ namespace fltac {
 struct TensorShape {
   std::string name;  // with the family's prefix
   std::vector<int64_t> shape;
+  std::string also = {};  // its name in other versions of transformers; empty where it has none
 };
 
 // Rotary position embedding: the frequency of pair j is theta^(-2 j / head_dim), changed by the scaling.

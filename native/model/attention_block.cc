@@ -9,21 +9,6 @@ AttentionBlock::AttentionBlock(const PassContext& pass, int64_t layer, LayerLora
       lora_(lora),
       layer_(layer) {}
 
-AttentionShape AttentionBlock::shape() const {
-  const Architecture& a = architecture_;
-  const bool causal = a.family->output == Output::NextToken;
-  return {a.heads,
-          a.kv_heads,
-          a.head_dim,
-          pass_.sequence_rows(layer_),
-          causal ? pass_.query_positions(layer_).data() : nullptr,
-          a.window_of(layer_)};
-}
-
-kernels::DropoutPlan AttentionBlock::dropout() const {
-  return pass_.layer_plan(architecture_.attention_dropout, layer_, kAttention, pass_.batch.sequences);
-}
-
 void AttentionBlock::project(const at::Tensor& input, const at::Tensor& query_input) {
   const int64_t q = architecture_.query_width(), kv = architecture_.kv_width();
   if (pass_.is_last(layer_)) {
@@ -60,7 +45,8 @@ at::Tensor AttentionBlock::forward(const at::Tensor& input, const at::Tensor& qu
   }
   tape_.out = buffer(queries.rows(), architecture_.query_width(), q_);
   if (pass_.keeps_tape(layer_)) tape_.log_sum = buffer(queries.rows(), architecture_.heads, q_);
-  pass_.ops(layer_).attention(shape(), dropout(), {q_, key(kv), value(kv)}, tape_);
+  pass_.ops(layer_).attention(pass_.attention_shape(layer_), pass_.attention_dropout(layer_),
+                              {q_, key(kv), value(kv)}, tape_);
   const at::Tensor out = weights_.attention_out.forward(tape_.out);
   lora_.add(Role::AttentionOut, queries, tape_.out, out);
   return out;
@@ -79,7 +65,8 @@ at::Tensor AttentionBlock::backward(const at::Tensor& dout, const at::Tensor& re
   const at::Tensor dqkv = last ? at::Tensor() : buffer(tokens.rows(), q + 2 * kv, dout);
   const at::Tensor dq = last ? buffer(queries.rows(), q, dout) : dqkv.narrow(1, 0, q);
   const at::Tensor dkv = last ? buffer(tokens.rows(), 2 * kv, dout) : dqkv.narrow(1, q, 2 * kv);
-  pass_.ops(layer_).attention_backward(shape(), dropout(), {q_, key(kv_), value(kv_)}, tape_, dcontext,
+  pass_.ops(layer_).attention_backward(pass_.attention_shape(layer_), pass_.attention_dropout(layer_),
+                                       {q_, key(kv_), value(kv_)}, tape_, dcontext,
                                        {dq, key(dkv), value(dkv)});
   turn(dq, key(dkv), false);
 

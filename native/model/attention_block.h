@@ -23,8 +23,6 @@ class AttentionBlock {
  private:
   void project(const at::Tensor& input, const at::Tensor& query_input);
   void turn(const at::Tensor& q, const at::Tensor& k, bool forwards) const;
-  AttentionShape shape() const;
-  kernels::DropoutPlan dropout() const;
   at::Tensor key(const at::Tensor& kv) const { return kv.narrow(1, 0, architecture_.kv_width()); }
   at::Tensor value(const at::Tensor& kv) const {
     return kv.narrow(1, architecture_.kv_width(), architecture_.kv_width());

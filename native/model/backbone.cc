@@ -242,6 +242,7 @@ std::shared_ptr<const Backbone> Backbone::load(const std::filesystem::path& fold
                                                const LoadOptions& options, const Control& control) {
   const auto config = folder / "config.json";
   const auto backbone = std::shared_ptr<Backbone>(new Backbone());
+  backbone->folder_ = folder.string();
   backbone->architecture_ = parse_architecture(read_text(config), config.string());
   const Architecture& a = backbone->architecture_;
   const SafetensorsModel files = SafetensorsModel::open(folder.string());

@@ -68,6 +68,8 @@ class Backbone {
                                               const Control& control);
 
   const Architecture& architecture() const { return architecture_; }
+  // Where it was loaded from.
+  const std::string& folder() const { return folder_; }
   // Tensors of the files that the architecture does not use.
   const std::vector<std::string>& unused() const { return unused_; }
   const Placement& placement() const { return placement_; }
@@ -89,6 +91,7 @@ class Backbone {
   friend class BackboneLoader;
   Backbone() = default;
 
+  std::string folder_;
   Architecture architecture_;
   Placement placement_;
   WeightType weight_type_;

@@ -33,7 +33,17 @@ void cut(const ImageGrid& grid, const float* pixels, float* patches) {
   }
 }
 
-// [images x patches, patch values]
+at::Tensor embed_images(const Architecture& a, const EmbeddingWeights& w, const PackedBatch& batch) {
+  const auto images = static_cast<int64_t>(batch.images.size());
+  const at::Tensor rows = patch_rows(a.image, batch.images).to(w.positions.device());
+  const at::Tensor patches = w.patches.forward(rows).view({images, a.image.patches(), a.hidden});
+  const at::Tensor special =
+      w.special.to(at::kFloat).unsqueeze(0).expand({images, a.image.special, a.hidden});
+  return at::cat({special, patches}, 1).add_(w.positions.to(at::kFloat)).view({-1, a.hidden});
+}
+
+}  // namespace
+
 at::Tensor patch_rows(const ImageGrid& grid, const std::vector<BatchImage>& images) {
   const auto n = static_cast<int64_t>(images.size());
   const int64_t size = grid.patches() * grid.patch_values();
@@ -49,17 +59,6 @@ at::Tensor patch_rows(const ImageGrid& grid, const std::vector<BatchImage>& imag
   });
   return rows;
 }
-
-at::Tensor embed_images(const Architecture& a, const EmbeddingWeights& w, const PackedBatch& batch) {
-  const auto images = static_cast<int64_t>(batch.images.size());
-  const at::Tensor rows = patch_rows(a.image, batch.images).to(w.positions.device());
-  const at::Tensor patches = w.patches.forward(rows).view({images, a.image.patches(), a.hidden});
-  const at::Tensor special =
-      w.special.to(at::kFloat).unsqueeze(0).expand({images, a.image.special, a.hidden});
-  return at::cat({special, patches}, 1).add_(w.positions.to(at::kFloat)).view({-1, a.hidden});
-}
-
-}  // namespace
 
 at::Tensor embed(const Backbone& backbone, const PackedBatch& batch) {
   const Architecture& a = backbone.architecture();

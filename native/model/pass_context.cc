@@ -56,6 +56,21 @@ std::span<const int32_t> PassContext::query_positions(int64_t layer) const {
   return is_last(layer) ? output_positions_ : batch.positions;
 }
 
+AttentionShape PassContext::attention_shape(int64_t layer) const {
+  const Architecture& a = architecture;
+  const bool causal = a.family->output == Output::NextToken;
+  return {a.heads,
+          a.kv_heads,
+          a.head_dim,
+          sequence_rows(layer),
+          causal ? query_positions(layer).data() : nullptr,
+          a.window_of(layer)};
+}
+
+kernels::DropoutPlan PassContext::attention_dropout(int64_t layer) const {
+  return layer_plan(architecture.attention_dropout, layer, kAttention, batch.sequences);
+}
+
 kernels::DropoutPlan PassContext::plan(double rate, uint32_t site, const RowSpace& space) const {
   return {Dropout(options.dropout ? rate : 0.0), options.step, site, space.keys.data()};
 }

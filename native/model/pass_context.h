@@ -66,6 +66,9 @@ class PassContext {
   const std::vector<SequenceRows>& sequence_rows(int64_t layer) const {
     return is_last(layer) ? last_rows_ : rows_;
   }
+  // The attention of a layer: who sees whom, and its dropout.
+  AttentionShape attention_shape(int64_t layer) const;
+  kernels::DropoutPlan attention_dropout(int64_t layer) const;
   kernels::DropoutPlan plan(double rate, uint32_t site, const RowSpace& space) const;
   kernels::DropoutPlan layer_plan(double rate, int64_t layer, uint32_t site, const RowSpace& space) const;
 

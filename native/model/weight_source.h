@@ -36,6 +36,9 @@ class WeightSource {
   // Throws MissingWeight, Shape.
   at::Tensor take(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
                   const at::TensorOptions& options);
+  // The same into `destination`, contiguous, of as many values.
+  void take_into(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
+                 const at::Tensor& destination);
   // A tensor by its name in the files, whatever its shape, as float32 on the CPU.
   at::Tensor take_any(const std::string& found);
   // The outputs of all modules in turn, as one; all have a bias or none.
@@ -49,10 +52,6 @@ class WeightSource {
   std::vector<std::string> left() const;
 
  private:
-  // Into `destination`, contiguous, of as many values.
-  void take_into(const std::vector<std::string>& names, const std::vector<int64_t>& shape,
-                 const at::Tensor& destination);
-
   const SafetensorsModel& model_;
   std::string prefix_;
   std::string where_;

@@ -7,9 +7,16 @@
 #include "core/error.h"
 #include "model/head.h"
 #include "model/transformer.h"
+#include "train/full_training.h"
 
 namespace fltac {
 namespace {
+
+std::vector<double> batch_losses(const AdapterBank& bank, const PackedBatch& batch, at::Tensor* logits) {
+  if (bank.spec().full) return full_losses(bank, batch, logits);
+  Pass pass(bank, batch, {});
+  return Head::of(pass.context())->losses(pass.forward(), logits);
+}
 
 // Adds the results of examples [begin, end) of a job.
 void evaluate_batch(const AdapterBank& bank, const EvaluateJob& job, int64_t begin, int64_t end,
@@ -18,9 +25,8 @@ void evaluate_batch(const AdapterBank& bank, const EvaluateJob& job, int64_t beg
   batch.add_job(job.bank_row, 0, job.examples, begin, end, bank.backbone().architecture());
   std::vector<double> losses;
   if (batch.output_count() > 0) {
-    Pass pass(bank, batch, {});
     at::Tensor logits;
-    losses = Head::of(pass.context())->losses(pass.forward(), with_logits ? &logits : nullptr);
+    losses = batch_losses(bank, batch, with_logits ? &logits : nullptr);
     if (with_logits) {
       const float* values = logits.const_data_ptr<float>();
       result.logits.insert(result.logits.end(), values, values + logits.numel());

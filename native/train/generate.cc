@@ -174,6 +174,9 @@ class Generator {
 
 std::vector<Generation> generate(const AdapterBank& bank, std::span<const GenerateJob> jobs,
                                  const GenerateOptions& options, const Control& control) {
+  if (bank.spec().full) {
+    fail(ErrorCode::Unsupported, "a whole model in a bank does not write: save it and load it as a backbone");
+  }
   const Architecture& architecture = bank.backbone().architecture();
   check_options(architecture, options);
   check_jobs(bank, jobs, options);

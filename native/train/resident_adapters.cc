@@ -1,7 +1,8 @@
 #include "train/resident_adapters.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "train/adamw.h"
 
 namespace fltac {
 
@@ -78,14 +79,7 @@ void ResidentAdapters::update(int64_t row, int64_t offset, const at::Tensor& gra
     return of.select(0, row_of_.at(row)).narrow(0, place.local, gradient.numel());
   };
   const at::Tensor g = gradient.reshape({-1}).to(store.device);
-  at::Tensor parameters = part(store.parameters), mean = part(store.mean), square = part(store.square);
-  const double correction1 = 1.0 - std::pow(options.beta1, static_cast<double>(step));
-  const double correction2 = 1.0 - std::pow(options.beta2, static_cast<double>(step));
-  parameters.mul_(1.0 - options.lr * options.weight_decay);
-  mean.lerp_(g, 1.0 - options.beta1);
-  square.mul_(options.beta2).addcmul_(g, g, 1.0 - options.beta2);
-  const at::Tensor root = square.sqrt().div_(std::sqrt(correction2)).add_(options.eps);
-  parameters.addcdiv_(mean, root, -options.lr / correction1);
+  adamw(options, step, g, part(store.parameters), part(store.mean), part(store.square));
 }
 
 void ResidentAdapters::write_back(AdapterBank& bank) const {

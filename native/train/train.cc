@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "model/head.h"
 #include "model/transformer.h"
+#include "train/full_training.h"
 #include "train/resident_adapters.h"
 
 namespace fltac {
@@ -203,6 +204,12 @@ std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJ
     control.progress(done, total);
     if (done < total) control.check();
   };
+  if (bank.spec().full) {
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      losses[j] = train_full(bank, jobs[j], options, [&] { after_step(1); });
+    }
+    return losses;
+  }
   for (size_t first = 0; first < jobs.size(); first += static_cast<size_t>(options.cohort)) {
     const size_t n = std::min(static_cast<size_t>(options.cohort), jobs.size() - first);
     train_cohort(bank, jobs.subspan(first, n), options, std::span(losses).subspan(first, n), after_step);
@@ -212,6 +219,7 @@ std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJ
 
 Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout, bool checkpointing) {
   check_job(bank, job, "gradient job");
+  if (bank.spec().full) return full_gradient(bank, job, dropout);
   PackedBatch batch;
   add_step(bank, batch, job, 0);
   Gradient result{0.0, std::vector<float>(static_cast<size_t>(bank.layout().size))};

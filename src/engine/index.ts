@@ -131,7 +131,8 @@ export class AdapterBank {
 
   /**
    * PEFT's initial state: A uniform in +-1/sqrt(inputs) (kaiming_uniform with a = sqrt 5), B zero; the head is the
-   * checkpoint's where it has one, else normal(0, initializer_range) with zero bias. Draws are named by `stream`.
+   * checkpoint's where it has one, else normal(0, initializer_range) with zero bias. Draws are named by `stream`. With
+   * `tuning: 'full'` all but the head is read from the backbone's files, in float32, which takes as long as reading does.
    */
   initialise(row: number, stream: bigint): void {
     native().initialiseRow(this.handle, row, stream);
@@ -200,6 +201,7 @@ export class AdapterBank {
 
 /**
  * Trains each job's bank row in place with AdamW (torch.optim.AdamW's arithmetic and defaults), optimiser state fresh.
+ * Whole models (`tuning: 'full'`) are trained one after another whatever the cohort, without checkpointing.
  * @throws ABORTED at the next step after the signal; rows hold what they had learned until then
  */
 export async function train(

@@ -21,14 +21,27 @@ export interface AdapterSpec {
   numLabels: number;
   /** whether the head belongs to the adapter (trained, averaged, uploaded) or stays frozen at its initial value */
   trainHead: boolean;
+  /**
+   * "full": every weight of the backbone and its head in place of LoRA, a whole model for an adapter; of the fields above
+   * only numLabels counts then. Default "lora"
+   */
+  tuning?: Tuning;
 }
 
-/** One tensor of an adapter: PEFT's `named_parameters` name, its shape, and where it lies in the flat vector. */
+/** What is trained. */
+export type Tuning = 'lora' | 'full';
+
+/**
+ * One tensor of an adapter: PEFT's `named_parameters` name (of a whole model transformers 4's), its shape, and where it lies
+ * in the flat vector.
+ */
 export interface AdapterTensor {
   name: string;
   shape: readonly number[];
   /** first value in the flat adapter */
   offset: number;
+  /** its name with other versions of transformers, where it has one */
+  also?: string;
 }
 
 /** The tensors of an adapter in name order (byte order of the names), without gaps. */

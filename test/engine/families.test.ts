@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe } from 'vitest';
 import { familyFixture } from '../support/files.js';
-import { loraReferenceTests } from '../support/lora-reference.js';
+import { trainingReferenceTests } from '../support/training-reference.js';
 
 interface Expected {
   rank: number;
@@ -15,7 +15,7 @@ const NAMES = ['roberta', 'distilbert', 'vit', 'deit', 'llama3', 'llama_linear',
 describe.each(NAMES)('LoRA on a small %s of our own equals transformers and PEFT', (name) => {
   const folder = familyFixture(name);
   const expected = JSON.parse(readFileSync(`${folder}/expected.json`, 'utf8')) as Expected;
-  loraReferenceTests(folder, `${folder}/expected`, {
+  trainingReferenceTests(folder, `${folder}/expected`, {
     rank: expected.rank,
     targetModules: expected.target_modules,
     numLabels: expected.num_labels,

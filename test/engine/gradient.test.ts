@@ -55,10 +55,35 @@ const cases: Case[] = [
     spec: { targetModules: ['layers.0.self_attn.k_proj', 'layers.1.self_attn.q_proj', 'layers.1.mlp.up_proj'] },
     examples: languageExamples(1, [4, 150, 2, 23]),
   },
+  {
+    family: 'roberta',
+    changes: { hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.2, classifier_dropout: 0.3 },
+    spec: { tuning: 'full' },
+    examples: classExamples(1, [3, 17, 1, 8]),
+  },
+  {
+    family: 'distilbert',
+    changes: { dropout: 0.1, attention_dropout: 0.2, seq_classif_dropout: 0.3 },
+    spec: { tuning: 'full' },
+    examples: classExamples(1, [3, 17, 1, 8]),
+    step: 1e-4,
+  },
+  {
+    family: 'vit',
+    changes: { hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.2 },
+    spec: { tuning: 'full' },
+    examples: imageExamples(1, 3),
+  },
+  {
+    family: 'llama3',
+    changes: { attention_dropout: 0.2, max_position_embeddings: 128 },
+    spec: { tuning: 'full' },
+    examples: languageExamples(1, [4, 100, 1, 23]),
+  },
 ];
 
 describe('the gradient under fixed dropout masks equals finite differences', () => {
-  it.each(cases)('$family', async ({ family, changes, spec, examples, step: h = 5e-4 }) => {
+  it.each(cases)('$family, $spec.tuning', async ({ family, changes, spec, examples, step: h = 5e-4 }) => {
     const { bank, dispose } = await openBank(await changedModel(family, changes), 1, spec);
     const count = 'sizes' in examples ? examples.labels.length : examples.offsets.length - 1;
     const job = { row: 0, examples, batches: Int32Array.of(0, count), stream: 7n };
