@@ -9,18 +9,25 @@ export function formatParams(report: ParamsReport, style: TableStyle): string {
 }
 
 function configured(report: ParamsReport, style: TableStyle): string[] {
-  const { scenario, model, family, backbone, tasks, adapter, methods } = report;
+  const { scenario, model, family, backbone, tasks, adapter, methods, aggregation, uploads } = report;
   const size = (bytes: number | null) => (bytes === null ? '-' : grouped(bytes));
   const rows = methods.map((row) => [row.method, grouped(row.trainable), size(row.uploadMost), size(row.uploadMean)]);
   return [
     `This configuration: ${scenario} on ${model} (${family}, ${grouped(backbone)} values)`,
     `Tasks: ${tasks.join(', ')}`,
-    `One adapter: ${adapter.parts} = ${grouped(adapter.values)} values of 4 bytes`,
+    `One adapter: ${adapter.parts} = ${grouped(adapter.values)} values`,
     '',
     formatTable(['method', 'trained', 'bytes up, most', 'bytes up, mean'], rows, style),
     '',
     ...derivations(methods.map(({ method, trainable, derivation }) => [method, trainable, derivation])),
-    'Bytes up are of a client in a round: its adapters x values x 4. Most: it holds all tasks; mean: of this partition.',
+    'Bytes up are of a client in a round. Most: it holds all tasks; mean: of this partition.',
+    '',
+    `By upload_format, with aggregation ${aggregation}:`,
+    formatTable(
+      ['upload_format', 'one adapter', 'fltac, most', 'fltac, mean'],
+      uploads.map(({ format, adapter: one, most, mean }) => [format, size(one), size(most), size(mean)]),
+      style,
+    ),
     '',
   ];
 }

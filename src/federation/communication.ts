@@ -32,6 +32,16 @@ export const UPLOAD_FORMATS: Readonly<Record<UploadFormatName, UploadFormat>> = 
   },
 };
 
+/** Bytes that one adapter takes on its way up: of its tensors those that the aggregation shares. */
+export function adapterBytes(
+  layout: AdapterLayout,
+  format: UploadFormatName,
+  { shares }: Pick<Aggregation, 'shares'>,
+): number {
+  const of = UPLOAD_FORMATS[format];
+  return rangesOf(layout, shares).reduce((sum, { begin, end }) => sum + of.bytes(end - begin), 0);
+}
+
 /** What one client sent and received in a round. */
 export interface ClientTraffic {
   readonly client: number;
@@ -55,13 +65,12 @@ export class Line {
   /** by bank row: what rounding took away so far */
   readonly #residuals = new Map<number, Float32Array>();
 
-  constructor(layout: AdapterLayout, format: UploadFormatName, { shares }: Aggregation) {
+  constructor(layout: AdapterLayout, format: UploadFormatName, aggregation: Aggregation) {
     this.#format = UPLOAD_FORMATS[format];
     this.#size = layout.size;
-    this.#sent = rangesOf(layout, shares);
-    const total = (of: UploadFormat) => this.#sent.reduce((sum, { begin, end }) => sum + of.bytes(end - begin), 0);
-    this.bytesUp = total(this.#format);
-    this.bytesDown = total(UPLOAD_FORMATS.float32);
+    this.#sent = rangesOf(layout, aggregation.shares);
+    this.bytesUp = adapterBytes(layout, format, aggregation);
+    this.bytesDown = adapterBytes(layout, 'float32', aggregation);
   }
 
   /** Whether less arrives than was sent. */

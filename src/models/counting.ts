@@ -1,9 +1,6 @@
 /** Counts of values from shapes. */
 import type { AdapterLayout, AdapterSpec, ArchitectureInfo } from '../engine/types.js';
 
-/** Adapters are trained and uploaded as float32. */
-export const BYTES_PER_VALUE = 4;
-
 /** The part of the engine that reads shapes. */
 export interface Shapes {
   describeArchitecture(config: string, name?: string): ArchitectureInfo;
@@ -20,14 +17,16 @@ export interface AdapterCount {
   parts: string;
 }
 
+/** What shapes depend on: neither scale nor dropout. */
+export type ShapeSpec = Pick<AdapterSpec, 'rank' | 'targetModules' | 'numLabels' | 'trainHead'>;
+
+export function layoutOf(shapes: Shapes, config: string, spec: ShapeSpec): AdapterLayout {
+  return shapes.adapterLayout(config, { ...spec, loraAlpha: 1, loraDropout: 0 });
+}
+
 /** Values of one adapter of the model that `config` (the text of its config.json) describes. */
-export function countAdapter(
-  shapes: Shapes,
-  config: string,
-  spec: Pick<AdapterSpec, 'rank' | 'targetModules' | 'numLabels' | 'trainHead'>,
-): AdapterCount {
-  // Neither scale nor dropout changes a shape.
-  const { tensors, size } = shapes.adapterLayout(config, { ...spec, loraAlpha: 1, loraDropout: 0 });
+export function countAdapter(shapes: Shapes, config: string, spec: ShapeSpec): AdapterCount {
+  const { tensors, size } = layoutOf(shapes, config, spec);
   const lora = tensors
     .filter(({ name }) => /\.lora_[AB]\./.test(name))
     .reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);

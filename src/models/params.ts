@@ -2,14 +2,16 @@
  * How many parameters each method trains and how much a client uploads, counted from shapes alone: no weights, and for
  * well-known models no download.
  */
-import { BYTES_PER_VALUE, countAdapter, countHead, grouped } from './counting.js';
-import type { AdapterCount, Shapes } from './counting.js';
+import { countAdapter, countHead, grouped, layoutOf } from './counting.js';
+import type { AdapterCount, ShapeSpec, Shapes } from './counting.js';
 import { declaredClasses, formOf } from '../config/custom-tasks.js';
 import { NUM_LABELS } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { knownTaskSizes } from '../data/scenario.js';
 import { FltacError } from '../errors.js';
 import * as engine from '../engine/index.js';
+import { AGGREGATIONS } from '../federation/aggregation.js';
+import { UPLOAD_FORMATS, adapterBytes, type UploadFormatName } from '../federation/communication.js';
 import { partitionTasks } from '../federation/partition.js';
 import type { Log } from '../run/log.js';
 import { readModelConfig } from './model-config.js';
@@ -22,10 +24,20 @@ export interface MethodCount {
   trainable: number;
   /** how `trainable` comes about */
   derivation: string;
-  /** most bytes that a client uploads in a round; null where nothing is federated */
+  /** most bytes that a client uploads in a round, in the configured format; null where nothing is federated */
   uploadMost: number | null;
   /** mean over the clients of this partition; null as above, or where the tasks' sizes are not known */
   uploadMean: number | null;
+}
+
+/** Bytes up of a client in a round in one upload format, at the configured rank and aggregation. */
+export interface UploadCount {
+  format: UploadFormatName;
+  /** of one adapter, which is all that a client of fedit sends */
+  adapter: number;
+  /** of a client of fltac that holds all tasks, and of the mean one; null where the tasks' sizes are not known */
+  most: number;
+  mean: number | null;
 }
 
 export interface ParamsReport {
@@ -38,6 +50,9 @@ export interface ParamsReport {
   /** one adapter of the configuration */
   adapter: AdapterCount;
   methods: readonly MethodCount[];
+  /** what of an adapter is sent, and in which formats */
+  aggregation: RunConfig['aggregation'];
+  uploads: readonly UploadCount[];
   /** the paper's counts for this scenario, computed from the shapes; null where there are none */
   published: PublishedTable | null;
 }
@@ -52,8 +67,12 @@ export async function countParameters(
   const info = shapes.describeArchitecture(text, source);
   const numLabels = headWidth(config);
   const { targetModules, trainHead } = config;
-  const count = (rank: number) => countAdapter(shapes, text, { rank, targetModules, numLabels, trainHead });
+  const specOf = (rank: number): ShapeSpec => ({ rank, targetModules, numLabels, trainHead });
+  const count = (rank: number) => countAdapter(shapes, text, specOf(rank));
+  const bytes = (rank: number, format: UploadFormatName) =>
+    adapterBytes(layoutOf(shapes, text, specOf(rank)), format, AGGREGATIONS[config.aggregation]);
   const adapter = count(config.loraRank);
+  const head = countHead(shapes, text, { targetModules, numLabels });
   return {
     scenario: config.scenario,
     model: config.modelName,
@@ -61,13 +80,9 @@ export async function countParameters(
     backbone: info.parameters,
     tasks: config.tasks,
     adapter,
-    methods: countMethods(
-      config,
-      adapter,
-      count,
-      info.parameters,
-      countHead(shapes, text, { targetModules, numLabels }),
-    ),
+    methods: countMethods(config, adapter, { count, bytes, backbone: info.parameters, head }),
+    aggregation: config.aggregation,
+    uploads: countUploads(config, (format) => bytes(config.loraRank, format)),
     published: countPublished(config.scenario, shapes) ?? null,
   };
 }
@@ -84,43 +99,55 @@ function headWidth({ scenario, data, tasks }: RunConfig): number {
   return Math.max(...widths);
 }
 
+/** Counts of the model that methods are made of. */
+interface Counts {
+  count: (rank: number) => AdapterCount;
+  /** of one adapter on its way up */
+  bytes: (rank: number, format: UploadFormatName) => number;
+  backbone: number;
+  /** that full fine-tuning trains */
+  head: number;
+}
+
 function countMethods(
   config: RunConfig,
   adapter: AdapterCount,
-  count: (rank: number) => AdapterCount,
-  backbone: number,
-  head: number,
+  { count, bytes, backbone, head }: Counts,
 ): MethodCount[] {
   const tasks = config.tasks.length;
-  const total = tasks * adapter.values;
   const held = meanTasksHeld(config);
-  const perTask = `${tasks} ${tasks === 1 ? 'task' : 'tasks'} x (${adapter.parts})`;
-  const shared = (of: AdapterCount) => ({
-    trainable: of.values,
-    uploadMost: of.values * BYTES_PER_VALUE,
-    uploadMean: of.values * BYTES_PER_VALUE,
+  const perTask = (values: number, parts: string) => ({
+    trainable: tasks * values,
+    derivation: `${tasks} ${tasks === 1 ? 'task' : 'tasks'} x (${parts})`,
   });
-  const equal = count(equalRank(adapter, count(1), total));
-  const mean = held === null ? null : held * adapter.values * BYTES_PER_VALUE;
+  const own = perTask(adapter.values, adapter.parts);
+  const bytesOf = (rank: number) => bytes(rank, config.uploadFormat);
+  const sent = bytesOf(adapter.rank);
+  const shared = (of: AdapterCount) => ({
+    ...{ trainable: of.values, derivation: of.parts },
+    ...{ uploadMost: bytesOf(of.rank), uploadMean: bytesOf(of.rank) },
+  });
+  const equal = count(equalRank(adapter, count(1), own.trainable));
+  const mean = held === null ? null : held * sent;
+  const nothing = { uploadMost: null, uploadMean: null };
+  const whole = `${grouped(backbone)} backbone + ${grouped(head)} head`;
   return [
-    {
-      method: `fltac or oracle, rank ${adapter.rank}`,
-      trainable: total,
-      derivation: perTask,
-      uploadMost: total * BYTES_PER_VALUE,
-      uploadMean: mean,
-    },
-    { method: `local, rank ${adapter.rank}`, trainable: total, derivation: perTask, uploadMost: 0, uploadMean: 0 },
-    { method: `fedit, rank ${adapter.rank}`, derivation: adapter.parts, ...shared(adapter) },
-    { method: `fedit, rank ${equal.rank} (at most fltac's total)`, derivation: equal.parts, ...shared(equal) },
-    {
-      method: 'full fine-tuning',
-      trainable: backbone + head,
-      derivation: `${grouped(backbone)} backbone + ${grouped(head)} head`,
-      uploadMost: null,
-      uploadMean: null,
-    },
+    { method: `fltac or oracle, rank ${adapter.rank}`, ...own, uploadMost: tasks * sent, uploadMean: mean },
+    { method: `local, rank ${adapter.rank}`, ...own, uploadMost: 0, uploadMean: 0 },
+    { method: `fedit, rank ${adapter.rank}`, ...shared(adapter) },
+    { method: `fedit, rank ${equal.rank} (at most fltac's total)`, ...shared(equal) },
+    { method: `centralized, rank ${adapter.rank}`, ...own, ...nothing },
+    { method: 'full', ...perTask(backbone + head, whole), ...nothing },
   ];
+}
+
+function countUploads(config: RunConfig, bytes: (format: UploadFormatName) => number): UploadCount[] {
+  const held = meanTasksHeld(config);
+  return (Object.keys(UPLOAD_FORMATS) as UploadFormatName[]).map((format) => {
+    const adapter = bytes(format);
+    const mean = held === null ? null : held * adapter;
+    return { format, adapter, most: config.tasks.length * adapter, mean };
+  });
 }
 
 /** The largest rank of one adapter with at most `total` values. */

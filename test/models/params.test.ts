@@ -37,7 +37,8 @@ describe('counts of BERT-base', () => {
       ['local, rank 4', 5 * (lora(4) + HEAD)],
       ['fedit, rank 4', lora(4) + HEAD],
       ["fedit, rank 20 (at most fltac's total)", lora(20) + HEAD],
-      ['full fine-tuning', 109_482_240 + HEAD],
+      ['centralized, rank 4', 5 * (lora(4) + HEAD)],
+      ['full', 5 * (109_482_240 + HEAD)],
     ]);
     expect(lora(20) + HEAD).toBeLessThanOrEqual(5 * (lora(4) + HEAD));
     expect(lora(21) + HEAD).toBeGreaterThan(5 * (lora(4) + HEAD));
@@ -45,13 +46,30 @@ describe('counts of BERT-base', () => {
 
   it('make bytes: four a value, for the adapters that a client holds', async () => {
     const { adapter, methods } = await count({});
-    const [fltac, local, fedit, , full] = methods;
+    const [fltac, local, fedit, , centralized, full] = methods;
     expect(fltac!.uploadMost).toBe(5 * adapter.values * 4);
     // the published partition has 40 non-empty (client, task) pairs over 10 clients
     expect(fltac!.uploadMean).toBe((40 / 10) * adapter.values * 4);
     expect(local!.uploadMost).toBe(0);
     expect(fedit!.uploadMost).toBe(adapter.values * 4);
+    expect(centralized!.uploadMost).toBeNull();
     expect(full!.uploadMost).toBeNull();
+  });
+
+  it('make fewer bytes in other formats, and where the server shares less', async () => {
+    const tensors = 12 * 2 * 2 + 2;
+    const { adapter, uploads } = await count({});
+    expect(uploads).toMatchObject([
+      { format: 'float32', adapter: 4 * adapter.values },
+      { format: 'bfloat16', adapter: 2 * adapter.values },
+      { format: 'int8', adapter: adapter.values + 4 * tensors },
+    ]);
+    for (const { adapter: one, most, mean } of uploads) expect([most, mean]).toEqual([5 * one, 4 * one]);
+    const configured = await count({ uploadFormat: 'int8', aggregation: 'ffa' });
+    // B and head: half of the LoRA values, in half of its tensors
+    const sent = adapter.lora / 2 + HEAD + 4 * (12 * 2 + 2);
+    expect(configured.methods.map(({ uploadMost }) => uploadMost).slice(0, 3)).toEqual([5 * sent, 0, sent]);
+    expect(configured.uploads.map(({ adapter: one }) => one).at(2)).toBe(sent);
   });
 
   it('follow tasks, target modules and train_head', async () => {
@@ -81,7 +99,7 @@ describe('counts of ViT-B/16', () => {
     const { adapter, backbone, methods } = await count({ scenario: 'cifar' });
     expect(adapter).toMatchObject({ lora: lora(4), head: 0 });
     expect(backbone).toBe(85_798_656);
-    expect(methods.at(-1)!.trainable).toBe(85_798_656 + 100 * 769);
+    expect(methods.at(-1)!.trainable).toBe(2 * (85_798_656 + 100 * 769));
     const withHead = await count({ scenario: 'cifar', trainHead: true });
     expect(withHead.adapter).toMatchObject({ lora: lora(4), head: 100 * 769 });
     expect(withHead.methods[0]!.uploadMost).toBe(2 * (lora(4) + 100 * 769) * 4);
@@ -105,7 +123,7 @@ describe('counts of LLaMA-7B', () => {
   it('are those of the adapters that are trained, and full fine-tuning has all values of the model', async () => {
     const { adapter, methods } = await count({ scenario: 'dolly' });
     expect(adapter).toMatchObject({ rank: 8, lora: 8 * 524_288, head: 0 });
-    expect(methods.at(-1)!.trainable).toBe(6_738_415_616);
+    expect(methods.at(-1)!.trainable).toBe(8 * 6_738_415_616);
   });
 
   it('hold output words that are also the input words once', async () => {
@@ -116,7 +134,7 @@ describe('counts of LLaMA-7B', () => {
       JSON.stringify({ ...presetShape('huggyllama/llama-7b'), tie_word_embeddings: true }),
     );
     const { methods } = await count({ scenario: 'dolly', modelName: folder });
-    expect(methods.at(-1)!.trainable).toBe(6_607_343_616);
+    expect(methods.at(-1)!.trainable).toBe(8 * 6_607_343_616);
   });
 });
 
