@@ -17,7 +17,7 @@ export function startRow(bank: Bank, seed: number): void {
  * @param source a .safetensors file with PEFT's names, with or without `.default.` and `.modules_to_save.` in them, or
  *   a PEFT directory; a directory's adapter_config.json must agree with `spec`
  * @throws FltacError IO when it cannot be read; SHAPE listing every name and shape that differs from the layout;
- *   USAGE when the directory's rank or alpha differs
+ *   USAGE when the directory's rank or alpha differs, or it is no plain LoRA
  */
 export async function loadInitialAdapter(
   face: Pick<EngineFace, 'readSafetensors'>,
@@ -50,9 +50,10 @@ export function flattenAdapter(
   const given = new Map([...tensors].map(([name, tensor]) => [plainName(name), { name, tensor }]));
   const flat = new Float32Array(layout.size);
   const faults: string[] = [];
-  for (const { name, shape, offset } of layout.tensors) {
-    const found = given.get(plainName(name));
-    given.delete(plainName(name));
+  for (const { name, also, shape, offset } of layout.tensors) {
+    const key = [name, also ?? name].map(plainName).find((spelt) => given.has(spelt)) ?? name;
+    const found = given.get(key);
+    given.delete(key);
     if (found === undefined) faults.push(`missing: ${name} [${shape.join(', ')}]`);
     else if (found.tensor.shape.join() !== shape.join()) {
       faults.push(`${found.name}: shape [${found.tensor.shape.join(', ')}], expected [${shape.join(', ')}]`);
@@ -72,6 +73,20 @@ export function plainName(name: string): string {
   return name.replace('.modules_to_save.', '.').replace('.default.', '.');
 }
 
+const isFalse = (value: unknown) => value === undefined || value === null || value === false;
+const isEmpty = (value: unknown) => isFalse(value) || Object.keys(value).length === 0;
+
+/** Options of PEFT that change what a plain adapter's tensors mean, most of them without another name or shape. */
+const OTHER_ARITHMETIC: readonly { key: string; plain: (value: unknown) => boolean }[] = [
+  { key: 'use_rslora', plain: isFalse },
+  { key: 'use_dora', plain: isFalse },
+  { key: 'fan_in_fan_out', plain: isFalse },
+  { key: 'rank_pattern', plain: isEmpty },
+  { key: 'alpha_pattern', plain: isEmpty },
+  { key: 'bias', plain: (value) => isFalse(value) || value === 'none' },
+  { key: 'peft_type', plain: (value) => value === undefined || value === 'LORA' },
+];
+
 async function checkPeftConfig(folder: string, spec: AdapterSpec): Promise<void> {
   const file = path.join(folder, 'adapter_config.json');
   let config: unknown;
@@ -80,8 +95,11 @@ async function checkPeftConfig(folder: string, spec: AdapterSpec): Promise<void>
   } catch (cause) {
     throw new FltacError('IO', `${file} cannot be read: ${messageOf(cause)}`, { cause });
   }
-  const { r, lora_alpha } = config as { r?: unknown; lora_alpha?: unknown };
+  const { r, lora_alpha, ...rest } = config as { r?: unknown; lora_alpha?: unknown } & Record<string, unknown>;
   const faults = [
+    ...OTHER_ARITHMETIC.filter(({ key, plain }) => !plain(rest[key])).map(
+      ({ key }) => `${key} is ${JSON.stringify(rest[key])} there, which fltac does not know`,
+    ),
     ...(r === spec.rank ? [] : [`rank is ${String(r)} there, lora_rank ${spec.rank} in this run`]),
     ...(lora_alpha === spec.loraAlpha
       ? []

@@ -47,6 +47,30 @@ describe('the common initial adapter', () => {
     });
   });
 
+  it('must be plain LoRA: other arithmetic on tensors of the same names is refused', async () => {
+    const plain = { use_rslora: false, alpha_pattern: {}, rank_pattern: {}, bias: 'none', peft_type: 'LORA' };
+    const directory = await peftDirectory({ r: 1, lora_alpha: 16, ...plain });
+    expect(await loadInitialAdapter(face, directory, FAKE_LAYOUT, SPEC)).toEqual(FLAT);
+    const other = { use_rslora: true, alpha_pattern: { query: 8 }, bias: 'all' };
+    for (const [key, value] of Object.entries(other)) {
+      const text = JSON.stringify({ r: 1, lora_alpha: 16, ...plain, [key]: value });
+      await writeFile(path.join(directory, 'adapter_config.json'), text);
+      await expect(loadInitialAdapter(face, directory, FAKE_LAYOUT, SPEC)).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringContaining(`${key} is ${JSON.stringify(value)} there`) as string,
+      });
+    }
+  });
+
+  it('may have the names of another version of transformers', () => {
+    const layout = { ...FAKE_LAYOUT, tensors: FAKE_LAYOUT.tensors.map((t, i) => ({ ...t, also: `other.${i}` })) };
+    const tensors = namedTensors(FAKE_LAYOUT, FLAT);
+    const [first] = FAKE_LAYOUT.tensors;
+    tensors.set('other.0', tensors.get(first!.name)!);
+    tensors.delete(first!.name);
+    expect(flattenAdapter(tensors, layout, 'some.safetensors')).toEqual(FLAT);
+  });
+
   it('must fit the layout: every difference is listed', () => {
     const tensors = namedTensors(FAKE_LAYOUT, FLAT);
     const [a, b, bias] = FAKE_LAYOUT.tensors.map((tensor) => tensor.name);
