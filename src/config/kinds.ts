@@ -15,8 +15,6 @@ export interface Kind<T> {
   readonly faults?: (value: unknown) => string[];
   /** the words a value is chosen from, where it is */
   readonly words?: readonly string[];
-  /** words that are recognised but refused, because this version cannot run them */
-  readonly planned?: readonly string[];
 }
 
 interface Range {
@@ -60,9 +58,9 @@ export function optionalText(what: string, placeholder: string): Kind<string | n
 }
 
 /** One of some words. */
-export function oneOf<const W extends string>(words: readonly W[], planned: readonly string[] = []): Kind<W> {
+export function oneOf<const W extends string>(words: readonly W[]): Kind<W> {
   const expected = words.length === 1 ? words.join('') : `one of ${words.join(', ')}`;
-  return { type: z.enum(words), expected, placeholder: 'name', reading: 'text', words, planned };
+  return { type: z.enum(words), expected, placeholder: 'name', reading: 'text', words };
 }
 
 /** A whole number or the word auto. */

@@ -210,7 +210,6 @@ function faultsOf(key: ConfigKey, value: unknown): string[] {
   if (kind.faults) return kind.faults(value);
   if (kind.type.safeParse(value).success) return [];
   if (typeof value !== 'string') return [`expected ${kind.expected}, found ${describeValue(value)}`];
-  if (kind.planned?.includes(value)) return [`${value} is not in this version yet; expected ${kind.expected}`];
   const hint = kind.words ? didYouMean(value, kind.words) : '';
   return [`expected ${kind.expected}, found ${describeValue(value)}${hint}`];
 }

@@ -23,6 +23,8 @@ export const RULES: readonly Rule[] = [
   { keys: ['device_map', 'model_name'], check: checkDeviceMap },
   { keys: ['participation', 'n_clients'], check: checkParticipation },
   { keys: ['min_clients', 'participation', 'n_clients'], check: checkFewest },
+  { keys: ['initial_adapter', 'method'], check: checkInitial },
+  { keys: ['baseline_method', 'method'], check: checkBaseline },
 ];
 
 const KMEANS_KEYS = [
@@ -35,10 +37,25 @@ const KMEANS_KEYS = [
   'kmeans_tol',
 ] as const satisfies readonly ConfigKey[];
 
+/** What full fine-tuning has no use for: LoRA's, and how the frozen backbone is held and passed over. */
+const LORA_KEYS = [
+  'lr',
+  'lora_rank',
+  'lora_alpha',
+  'lora_dropout',
+  'target_modules',
+  'train_head',
+  'cohort',
+  'dtype',
+  'gradient_checkpointing',
+] as const satisfies readonly ConfigKey[];
+
 /** Settings without effect are warned of, where the user gave them and not the default. */
 export const WITHOUT_EFFECT: readonly Rule[] = [
   { keys: ['fedit_steps'], check: (config) => onlyWith(config, ['fedit'], { baseline: false }) },
-  { keys: ['centralized_steps'], check: (config) => onlyWith(config, ['centralized'], { baseline: true }) },
+  { keys: ['centralized_steps'], check: (config) => onlyWith(config, ['centralized', 'full'], { baseline: true }) },
+  { keys: ['full_lr'], check: (config) => onlyWith(config, ['full'], { baseline: false }) },
+  ...LORA_KEYS.map((key) => ({ keys: [key], check: notWithFull })),
   ...KMEANS_KEYS.map((key) => ({
     keys: [key],
     check: (config: RunConfig) => onlyWith(config, ['fltac'], { baseline: true }),
@@ -60,6 +77,22 @@ function onlyWith(
 ): string | undefined {
   if (users.includes(method) || (baseline && users.includes(baselineMethod))) return undefined;
   return `has no effect: it matters only with method ${users.join(', ')}, not with ${method}`;
+}
+
+function notWithFull({ method }: RunConfig): string | undefined {
+  if (method !== 'full') return undefined;
+  return 'has no effect: method full trains every weight in float32, one model at a time, at full_lr';
+}
+
+/** A baseline has the adapters of its run. */
+function checkBaseline({ baselineMethod, method }: RunConfig): string | undefined {
+  if (baselineMethod === 'none' || method !== 'full') return undefined;
+  return `expected none with method full: fltac compare --methods full,${baselineMethod} runs both`;
+}
+
+function checkInitial({ initialAdapter, method }: RunConfig): string | undefined {
+  if (initialAdapter === null || method !== 'full') return undefined;
+  return 'expected null with method full, which starts from the backbone itself: name a model in model_name';
 }
 
 function checkData({ scenario, data }: RunConfig): string | undefined {

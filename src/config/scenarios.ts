@@ -37,6 +37,7 @@ export const SCENARIOS: Readonly<Record<NamedScenario, ScenarioRow>> = {
       rounds: 6,
       local_steps: 12,
       lr: 5e-3,
+      full_lr: 1e-4,
       batch_size: 16,
       max_len: 64,
       eval_every: 1,

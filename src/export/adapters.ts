@@ -6,6 +6,7 @@ import type { RunConfig } from '../config/schema.js';
 import type { AdapterLayout, AdapterSpec, ArchitectureInfo } from '../engine/types.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { EngineFace } from '../federation/engine.js';
+import { METHODS } from '../federation/methods.js';
 import type { Plan } from '../federation/plan.js';
 import { readRoundAdapters, roundFile, type AdapterBase } from '../run/artifacts.js';
 import { RUN_FILES } from '../run/folder.js';
@@ -34,6 +35,7 @@ export interface RoundOfRun {
   layout: AdapterLayout;
   spec: AdapterSpec;
   base: AdapterBase;
+  family: string;
   output: ArchitectureInfo['output'];
   adapters: readonly ChosenAdapter[];
 }
@@ -87,6 +89,7 @@ export async function readRoundOfRun(face: EngineFace, options: ChooseOptions): 
     round,
     layout,
     spec: specOf(config, layout, environment.head?.labels),
+    family: environment.model.family,
     base: { id: environment.model.id, revision: environment.model.revision },
     output: environment.head?.output ?? (config.trainHead ? 'classes' : outputOf(environment.model.family)),
     adapters: picked.map(({ name, group, share }) => ({
@@ -171,6 +174,7 @@ async function readEnvironment(folder: string): Promise<z.infer<typeof ENVIRONME
 function specOf(config: RunConfig, layout: AdapterLayout, labels: number | undefined): AdapterSpec {
   const head = layout.tensors.filter(({ name }) => name.includes('.modules_to_save.')).at(-1);
   return {
+    tuning: METHODS[config.method].tuning,
     rank: config.loraRank,
     loraAlpha: config.loraAlpha,
     loraDropout: config.loraDropout,

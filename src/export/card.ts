@@ -3,7 +3,7 @@ import path from 'node:path';
 import { scenarioRow } from '../config/scenarios.js';
 import { METRIC_RECORD, isKnownPhase, readJournal } from '../report/journals.js';
 import { RUN_FILES } from '../run/folder.js';
-import { METHODS } from '../federation/methods.js';
+import { METHODS, learningRate } from '../federation/methods.js';
 import type { ChosenAdapter, RoundOfRun } from './adapters.js';
 
 /** By task: the metric after the round and of the untuned backbone, and the floor that the majority label gives. */
@@ -30,28 +30,30 @@ const WHAT: Readonly<Record<Kind, string>> = {
   merged: 'A backbone with a LoRA adapter folded into its weights',
 };
 
+const WHOLE = 'A whole model, every weight of it trained';
+
 /** Markdown with the front matter that the Hugging Face Hub reads. */
 export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskScores, kind: Kind): string {
   const { config, base } = run;
+  const whole = run.spec.tuning === 'full';
   const hub = base.revision === 'local' ? [] : [`base_model: ${base.id}`];
   return [
     '---',
     ...hub,
     `library_name: ${kind === 'peft' ? 'peft' : 'transformers'}`,
-    'tags: [fltac, lora, federated-learning]',
+    `tags: [fltac, ${whole ? 'full-fine-tuning' : 'lora, federated-learning'}]`,
     '---',
     '',
     `# ${adapter.name}`,
     '',
-    `${WHAT[kind]}, fine-tuned by fltac, federated LoRA after [FL-TAC](https://arxiv.org/abs/2404.15384).`,
+    `${whole ? WHOLE : WHAT[kind]}, fine-tuned by fltac, federated LoRA after [FL-TAC](https://arxiv.org/abs/2404.15384).`,
     '',
     `- Backbone: ${base.id}${base.revision === 'local' ? '' : ` at ${base.revision}`}`,
     `- Data: scenario ${config.scenario}; trained on ${adapter.tasks.join(', ')}`,
     `- Method: ${config.method} (${METHODS[config.method].summary}), round ${run.round} of ${config.rounds}, ${config.nClients} clients, ` +
       `Dirichlet alpha ${config.dirichletAlpha}, seed ${config.seed}`,
-    `- Local fine-tuning: ${config.localSteps} AdamW steps of ${config.batchSize}, learning rate ${config.lr}`,
-    `- LoRA: rank ${run.spec.rank}, alpha ${run.spec.loraAlpha}, dropout ${run.spec.loraDropout}, ` +
-      `on ${run.spec.targetModules.join(', ')}`,
+    `- Local fine-tuning: ${config.localSteps} AdamW steps of ${config.batchSize}, learning rate ${learningRate(METHODS[config.method], config)}`,
+    ...(whole ? [] : [loraLine(run)]),
     `- It is adapter ${adapter.cluster} of the round` +
       (adapter.share === 1 ? '' : `, which ${(100 * adapter.share).toFixed(0)} % of the task's samples are behind`),
     '',
@@ -59,6 +61,13 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     ...usage(run, kind),
     '',
   ].join('\n');
+}
+
+function loraLine({ spec }: RoundOfRun): string {
+  return (
+    `- LoRA: rank ${spec.rank}, alpha ${spec.loraAlpha}, dropout ${spec.loraDropout}, ` +
+    `on ${spec.targetModules.join(', ')}`
+  );
 }
 
 function scoreTable({ tasks }: ChosenAdapter, scores: TaskScores): string[] {

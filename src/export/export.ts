@@ -1,14 +1,15 @@
-/** `fltac export`: a saved round's adapters as PEFT directories, or folded into the backbone as whole models. */
-import { cp, readFile } from 'node:fs/promises';
+/**
+ * `fltac export`: a saved round's adapters as PEFT directories, or folded into the backbone as whole models; the whole
+ * models of full fine-tuning as they are.
+ */
 import path from 'node:path';
 import { scenarioRow } from '../config/scenarios.js';
-import { describeArchitecture } from '../engine/index.js';
-import { FltacError, messageOf } from '../errors.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { startRow } from '../federation/initial.js';
 import { writePeftDirectory } from '../run/artifacts.js';
-import { assertWritable, makeFolders, writeJsonFile, writeTextFile } from '../run/files.js';
+import { assertWritable, makeFolders, writeTextFile } from '../run/files.js';
 import type { Log, ProgressHandle } from '../run/log.js';
+import { WHOLE_MODEL, writeModelCompanions, writeWholeModel } from '../run/model-directory.js';
 import { readRoundOfRun, type ChooseOptions, type ChosenAdapter, type RoundOfRun } from './adapters.js';
 import { modelCard, readScores, type TaskScores } from './card.js';
 
@@ -55,14 +56,18 @@ export interface ExportOutcome {
  * @throws FltacError USAGE for what is not in the run; IO; any error of the model (merged); ABORTED
  */
 export async function exportRun(options: ExportOptions, context: ExportContext): Promise<ExportOutcome> {
-  const { format } = options;
   const parts = context.parts ?? (await productionParts());
   const run = await readRoundOfRun(parts.face, options);
+  const whole = run.spec.tuning === 'full';
+  if (whole && options.format === 'peft') {
+    context.log.info('the run trained whole models, which are no adapters for PEFT: they are written for transformers');
+  }
+  const format = whole ? 'merged' : options.format;
   const out = path.resolve(options.out ?? path.join(run.folder, 'exported', format));
   await makeFolders(out);
   await assertWritable(path.join(out, 'README.md'));
   const scores = await readScores(run.folder, run.round);
-  const exported = await WRITERS[format](run, { out, scores, context, parts });
+  const exported = await (whole ? writeWhole : WRITERS[format])(run, { out, scores, context, parts });
   for (const { name, cluster, share } of run.adapters) {
     if (share === 1) continue;
     const held = `${(100 * share).toFixed(0)} % of the task's samples`;
@@ -98,27 +103,19 @@ async function writePeft(run: RoundOfRun, { out, scores, parts }: Job): Promise<
   return exported;
 }
 
-/** The class of transformers that reads a merged model, by `model_type`. */
-const ARCHITECTURES: Readonly<Record<string, string>> = {
-  bert: 'BertForSequenceClassification',
-  roberta: 'RobertaForSequenceClassification',
-  distilbert: 'DistilBertForSequenceClassification',
-  vit: 'ViTForImageClassification',
-  deit: 'DeiTForImageClassification',
-  llama: 'LlamaForCausalLM',
-  mistral: 'MistralForCausalLM',
-  qwen2: 'Qwen2ForCausalLM',
-};
-
-/** Files of a backbone's folder that a merged model takes along. */
-const COMPANIONS = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'vocab.txt',
-  'generation_config.json',
-  'preprocessor_config.json',
-];
+async function writeWhole(run: RoundOfRun, { out, scores, context, parts }: Job): Promise<Exported[]> {
+  const backbone = await parts.modelFolder(run, context);
+  const exported: Exported[] = [];
+  for (const adapter of run.adapters) {
+    const { name, cluster, flat } = adapter;
+    const folder = path.join(out, name);
+    const { layout, spec } = run;
+    await writeWholeModel(parts.face, folder, { layout, flat, spec, base: { folder: backbone }, kind: run });
+    await writeTextFile(path.join(folder, 'README.md'), modelCard(run, adapter, scores, 'merged'));
+    exported.push({ name, cluster, folder });
+  }
+  return exported;
+}
 
 async function writeMerged(run: RoundOfRun, { out, scores, context, parts }: Job): Promise<Exported[]> {
   const { log, signal } = context;
@@ -141,7 +138,7 @@ async function writeMerged(run: RoundOfRun, { out, scores, context, parts }: Job
 
 async function mergeOne(
   engine: Engine,
-  { config, spec, output }: RoundOfRun,
+  { config, spec, family, output }: RoundOfRun,
   { flat }: ChosenAdapter,
   { model, folder, log, signal }: { model: string; folder: string; log: Log; signal: AbortSignal },
 ): Promise<void> {
@@ -156,42 +153,12 @@ async function mergeOne(
     // Draws the frozen head, where there is one, besides the row, as the run did.
     startRow(bank, config.seed);
     bank.set(0, flat);
-    await engine.merge(model, bank, 0, path.join(folder, 'model.safetensors'), { onProgress, signal });
+    await engine.merge(model, bank, 0, path.join(folder, WHOLE_MODEL), { onProgress, signal });
   } finally {
     bar?.done();
     bank.dispose();
   }
-  await writeJsonFile(path.join(folder, 'config.json'), await mergedConfig(model, spec.numLabels, output));
-  for (const name of COMPANIONS) {
-    await cp(path.join(model, name), path.join(folder, name), { dereference: true }).catch((cause: unknown) => {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw new FltacError('IO', `${path.join(folder, name)} cannot be written: ${messageOf(cause)}`, { cause });
-    });
-  }
-}
-
-/** The backbone's config.json with the class that reads the model and its labels. */
-async function mergedConfig(
-  model: string,
-  labels: number,
-  output: RoundOfRun['output'],
-): Promise<Record<string, unknown>> {
-  const file = path.join(model, 'config.json');
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new FltacError('IO', `${file} cannot be read: ${messageOf(cause)}`, { cause });
-  });
-  const { family } = describeArchitecture(text, file);
-  const config = JSON.parse(text) as Record<string, unknown>;
-  const named = Array.from({ length: labels }, (_, i) => [`LABEL_${i}`, i] as const);
-  const classes = {
-    id2label: Object.fromEntries(named.map(([name, i]) => [String(i), name])),
-    label2id: Object.fromEntries(named),
-  };
-  const architecture = ARCHITECTURES[family];
-  if (architecture === undefined) {
-    throw new FltacError('INTERNAL', `no transformers class is known for the family ${family}`);
-  }
-  return { ...config, architectures: [architecture], ...(output === 'classes' ? classes : {}) };
+  await writeModelCompanions(folder, { backbone: model, family, output, labels: spec.numLabels });
 }
 
 async function productionParts(): Promise<ExportParts> {

@@ -62,7 +62,7 @@ const LEARNED = 1e-3;
  * Every tensor of a trained adapter must move by more than its weight decay, which alone would hide a gradient that
  * never came: the target modules' A and B, and a trained head. Exempt are a frozen A, which must stay as it is, an A that met only a zero B (B = 0 lets no
  * gradient through to A in the first step), tensors too large for steps of lr to show in float32, and an adapter whose
- * losses are all below 1e-3. A gradient that is not finite makes AdamW's update not finite, and with it a value here.
+ * losses are all below 1e-3, and the biases of keys in a whole model. A gradient that is not finite makes AdamW's update not finite, and with it a value here.
  *
  * @throws FltacError INTERNAL naming `who` and the first tensor that stayed; NON_FINITE for a value that is not finite
  */
@@ -90,11 +90,19 @@ export function assertMoved(check: MovedCheck): void {
       }
       return;
     }
-    if (moved || learned) return;
+    if (moved || learned || isInert(name)) return;
     if (lr > 2 ** -20 * largest && !(losses.length === 1 && metZeroB(layout, name, before))) {
       throw new FltacError('INTERNAL', `${name} of ${who} did not move in training, which every adapter must`);
     }
   });
+}
+
+/**
+ * Whether a tensor of a whole model may stay as it is: the bias of keys adds the same to all scores of a query, which the
+ * softmax takes out again, so that what reaches it is rounding. (With rotary positions it does count, and moves.)
+ */
+export function isInert(name: string): boolean {
+  return /\.(key|k_lin|k_proj)\.bias$/.test(name);
 }
 
 function sameValues(a: Float32Array, b: Float32Array, begin: number, end: number): boolean {

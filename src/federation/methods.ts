@@ -3,6 +3,8 @@
  * fltac branches on a method's name.
  */
 
+import type { Tuning } from '../engine/types.js';
+
 /** Which adapters a client keeps: one for each task it holds data for, one for all of them, or none that is trained. */
 export type Keeping = 'per_task' | 'shared' | 'none';
 
@@ -13,6 +15,8 @@ export type GroupingName = 'kmeans' | 'together' | 'true_task' | 'none';
 export type DataPlace = 'clients' | 'pooled';
 
 export interface Method {
+  /** what an adapter is: LoRA's factors and the head, or a whole model */
+  readonly tuning: Tuning;
   readonly data: DataPlace;
   readonly adapters: Keeping;
   readonly grouping: GroupingName;
@@ -20,46 +24,64 @@ export interface Method {
   readonly summary: string;
 }
 
-export type MethodName = 'fltac' | 'fedit' | 'local' | 'oracle' | 'centralized' | 'none';
+export type MethodName = 'fltac' | 'fedit' | 'local' | 'oracle' | 'centralized' | 'full' | 'none';
 
 export const METHODS: Readonly<Record<MethodName, Method>> = {
   fltac: {
+    tuning: 'lora',
     data: 'clients',
     adapters: 'per_task',
     grouping: 'kmeans',
     summary: 'an adapter per client and task, clustered by K-means and averaged in each cluster (Ping et al., 2024)',
   },
   fedit: {
+    tuning: 'lora',
     data: 'clients',
     adapters: 'shared',
     grouping: 'together',
     summary: 'one adapter per client for all its tasks, averaged over all clients (Zhang et al., 2024)',
   },
   local: {
+    tuning: 'lora',
     data: 'clients',
     adapters: 'per_task',
     grouping: 'none',
     summary: 'an adapter per client and task, never averaged',
   },
   oracle: {
+    tuning: 'lora',
     data: 'clients',
     adapters: 'per_task',
     grouping: 'true_task',
     summary: 'an adapter per client and task, averaged by the true task: the upper bound of clustering',
   },
   centralized: {
+    tuning: 'lora',
     data: 'pooled',
     adapters: 'per_task',
     grouping: 'none',
     summary: "an adapter per task, trained on all clients' rows in one place",
   },
+  full: {
+    tuning: 'full',
+    data: 'pooled',
+    adapters: 'per_task',
+    grouping: 'none',
+    summary: "full fine-tuning: a whole model per task, trained on all clients' rows in one place",
+  },
   none: {
+    tuning: 'lora',
     data: 'clients',
     adapters: 'none',
     grouping: 'none',
     summary: 'the untuned backbone with the common initial adapter',
   },
 };
+
+/** AdamW's learning rate of a method: all weights together want a smaller one than LoRA's factors. */
+export function learningRate({ tuning }: Pick<Method, 'tuning'>, rates: { lr: number; fullLr: number }): number {
+  return tuning === 'full' ? rates.fullLr : rates.lr;
+}
 
 /** How a shared adapter's local steps relate to its tasks. */
 export type StepSplit = 'published' | 'full';

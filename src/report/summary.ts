@@ -1,6 +1,6 @@
 /** The head of a report in words and tables: what ran, what it found beside floor and untuned backbone, what it cost. */
 import { METRICS } from '../federation/metrics.js';
-import { METHODS } from '../federation/methods.js';
+import { METHODS, learningRate } from '../federation/methods.js';
 import { formatSeconds } from '../run/log.js';
 import { score } from '../run/table.js';
 import {
@@ -86,7 +86,7 @@ export function factTable(runs: readonly Run[]): Table {
     ['method', ({ config }) => `${config.method}: ${METHODS[config.method].summary}`],
     ['backbone', ({ config, environment }) => environment.model?.id ?? config.modelName],
     ['clients, tasks', ({ allocation, tasks }) => `${allocation.length}, ${tasks.length}`],
-    ['rank, alpha, learning rate', ({ config }) => `${config.loraRank}, ${config.loraAlpha}, ${config.lr}`],
+    ['rank, alpha, learning rate', rankAndRate],
     ['local steps, batch', ({ config }) => `${config.localSteps}, ${config.batchSize}`],
     ['seed', ({ config }) => String(config.seed)],
     ['clustering accuracy, last round', (run) => score(scoredAssignments(run).at(-1)?.clustering_accuracy)],
@@ -103,6 +103,12 @@ export function factTable(runs: readonly Run[]): Table {
     head: ['', ...runs.map((run) => run.name)],
     rows: facts.map(([name, of]) => [name, ...runs.map(of)]),
   };
+}
+
+function rankAndRate({ config }: Run): string {
+  const method = METHODS[config.method];
+  const rate = learningRate(method, config);
+  return method.tuning === 'full' ? `-, -, ${rate}` : `${config.loraRank}, ${config.loraAlpha}, ${rate}`;
 }
 
 function traffic(run: Run, direction: 'up' | 'down'): string {

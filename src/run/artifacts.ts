@@ -39,6 +39,11 @@ export function roundFile(folder: string, round: number): string {
   return path.join(folder, `adapters_round_${round}.pt`);
 }
 
+/** Whether a run keeps the adapters of a round in a file. */
+export function savesAt(round: number, rounds: number, { saveEvery }: { saveEvery: number }): boolean {
+  return round === rounds || (saveEvery > 0 && round % saveEvery === 0);
+}
+
 export function submissionsFile(folder: string, round: number): string {
   return path.join(folder, `submissions_round_${round}.safetensors`);
 }
@@ -219,7 +224,8 @@ export async function writeInitialAdapter(
   await writeAdapterFile(face, initialFile(folder), layout, namedTensors(layout, flat), flat);
 }
 
-async function writeAdapterFile(
+/** Writes named tensors of a flat adapter, and compares what is read back. @throws FltacError IO; INTERNAL */
+export async function writeAdapterFile(
   face: EngineFace,
   file: string,
   layout: AdapterLayout,

@@ -11,7 +11,7 @@ const LISTED = [
   /^(config\.yaml|partition\.json|environment\.json|metrics\.jsonl|cluster_assignments\.jsonl|geometry\.jsonl)$/,
   /^initial_adapter\.safetensors$/,
   /^(adapters_round_\d+\.pt|submissions_round_\d+\.safetensors)$/,
-  /^final\/.+\/adapter_(config\.json|model\.safetensors)$/,
+  /^final\/.+\/(adapter_)?(config\.json|model\.safetensors)$/,
 ];
 
 export interface ManifestEntry {

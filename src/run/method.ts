@@ -4,18 +4,19 @@
  */
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { stringifyConfig } from '../config/index.js';
+import { stringifyConfig, type RunConfig } from '../config/index.js';
 import { FltacError, messageOf } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
-import { METHODS } from '../federation/methods.js';
+import { METHODS, learningRate } from '../federation/methods.js';
 import type { RoundAssignment, RoundOutcome } from '../federation/outcome.js';
 import { Federation } from '../federation/round.js';
 import {
   finalFolder,
   partitionRecord,
   roundFile,
+  savesAt,
   writeInitialAdapter,
   writePeftDirectory,
   writeRoundAdapters,
@@ -37,6 +38,7 @@ import { Journal } from './journal.js';
 import { LocalWork } from './local-work.js';
 import { formatSeconds, plural } from './log.js';
 import { writeManifest } from './manifest.js';
+import { writeWholeModel } from './model-directory.js';
 import type { OpenRun, RunContext } from './open.js';
 import type { MethodOutcome } from './outcome.js';
 import { proveReload, withProof } from './proof.js';
@@ -124,13 +126,21 @@ async function createFederation(
     tasks: run.scenario.tasks,
     metric: run.scenario.metric,
     rows: run.rows,
-    settings: config,
+    settings: settingsOf(config),
     cohort: run.cohort.size,
     ...initial,
     ...(config.saveSubmissions && { keepSubmissions: writeSubmissions.bind(undefined, face, folder) }),
     cache,
     log: context.log,
   });
+}
+
+/** The configuration as the method reads it. */
+function settingsOf(config: RunConfig): RunConfig {
+  const method = METHODS[config.method];
+  const lr = learningRate(method, config);
+  // Whole models are neither clustered nor few values: nobody looks at the distances between them.
+  return method.tuning === 'full' ? { ...config, lr, recordDistances: 0 } : { ...config, lr };
 }
 
 /** A method at work in its folder. */
@@ -235,7 +245,7 @@ class RunningMethod {
     const outcome = await this.#federation.round(round, this.#context.signal, this.#work);
     const untuned = known ?? (await this.#evaluateInitial());
     const { assignment, scores, optimizerSteps, proof } = outcome;
-    const saved = round % this.#run.config.saveEvery === 0 || round === this.#federation.rounds;
+    const saved = savesAt(round, this.#federation.rounds, this.#run.config);
     if (saved) await this.#saveAdapters(round, assignment);
     const assigned = assignmentRecord(round, assignment);
     const adapters = saved ? roundFile(this.#place.folder, round) : undefined;
@@ -349,7 +359,7 @@ class RunningMethod {
   }
 
   /**
-   * Each task's final adapter as a PEFT directory. Where the holders of a task hold different ones, it is the one with
+   * Each task's final adapter as a PEFT directory, or its whole model as transformers loads it. Where the holders of a task hold different ones, it is the one with
    * the most of the task's samples behind it, and the log says so.
    */
   async #writeFinal(): Promise<void> {
@@ -369,7 +379,8 @@ class RunningMethod {
             `${clustered ? `cluster ${cluster}` : 'the client'} with ${(100 * share).toFixed(0)} % of the task's samples`,
         );
       }
-      await writePeftDirectory(face, finalFolder(this.#place.folder, name), {
+      const write = spec.tuning === 'full' ? writeWholeModel : writePeftDirectory;
+      await write(face, finalFolder(this.#place.folder, name), {
         layout,
         flat: states.get(cluster)!,
         spec,

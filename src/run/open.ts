@@ -6,6 +6,7 @@ import type { AdapterSpec } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
+import { METHODS } from '../federation/methods.js';
 import { partitionTasks, type Partition } from '../federation/partition.js';
 import { chooseCohort, machineMemory, type Cohort } from './cohort.js';
 import { assertCompatible } from './compatible.js';
@@ -57,7 +58,7 @@ export async function openRun(config: RunConfig, context: RunContext): Promise<O
   assertNotAborted(context.signal);
   const engine = await loadBackbone(face, model.folder, config, context);
   const spec = adapterSpec(config, scenario);
-  const cohort = chooseCohort(config, engine.info, machineMemory());
+  const cohort = spec.tuning === 'full' ? WHOLE_MODELS : chooseCohort(config, engine.info, machineMemory());
   return { config, face, model, scenario, partition, rows, engine, spec, cohort };
 }
 
@@ -110,8 +111,11 @@ function splitRows(config: RunConfig, scenario: Scenario): Pick<OpenRun, 'partit
   return { partition, rows: partition.rows.map((client) => columns.map((column) => client[column]!)) };
 }
 
+const WHOLE_MODELS: Cohort = { size: 1, reason: 'whole models are trained one after another' };
+
 function adapterSpec(config: RunConfig, scenario: Scenario): AdapterSpec {
   return {
+    tuning: METHODS[config.method].tuning,
     rank: config.loraRank,
     loraAlpha: config.loraAlpha,
     loraDropout: config.loraDropout,

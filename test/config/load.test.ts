@@ -122,6 +122,7 @@ describe('values', () => {
       rounds: 1.5,
       local_steps: 0,
       lr: 0,
+      full_lr: 0,
       weight_decay: -1,
       batch_size: 0,
       max_len: 3,
@@ -132,7 +133,7 @@ describe('values', () => {
     ...{ initial_adapter: 3, weights: 'equal', kmeans_k: 'all', kmeans_space: 'lora', kmeans_metric: 'dot' },
     ...{ aggregation: 'median', upload_format: 'int4', token_cache: 'yes' },
     ...{ kmeans_standardize: 'yes', kmeans_n_init: 0, kmeans_max_iter: 0, kmeans_tol: -1e-9 },
-    ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: 0 },
+    ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: -1 },
     ...{ participation: 1.5, dropout_clients: 1, straggler_clients: 1.5, min_clients: 0, on_client_failure: 'ignore' },
     ...{ record_distances: -1, report: 'maybe', tensorboard: 'maybe', max_update_norm: 0, save_submissions: 'all' },
     ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8', device_map: 'cpu', gradient_checkpointing: 1 },
@@ -165,7 +166,7 @@ describe('faults', () => {
     expect(lines).toContain(`${path}:3: n_client is not a config key; did you mean n_clients?`);
     expect(lines).toContain(`${path}:4: rounds: expected an integer, 1 or more, found the text "many"`);
     expect(lines).toContain(
-      `${path}:6: method: expected one of fltac, fedit, local, oracle, centralized, none, found the text "fedavg"`,
+      `${path}:6: method: expected one of fltac, fedit, local, oracle, centralized, full, none, found the text "fedavg"`,
     );
     expect(lines).toContain(`${path}:7: expected a config key, found 3`);
     expect(lines).toContain('--override lr=fast: expected a number above 0, found the text "fast"');
@@ -188,8 +189,16 @@ describe('faults', () => {
     expect(faults({ overrides: ['lr=fast'], flags: { lr: '0.1' } })).toContain('--override lr=fast');
   });
 
-  it.each([['method', 'full']] as const)('say that %s: %s is known but not in this version', (key, value) => {
-    expect(faults({ flags: { [key]: value } })).toContain(`--${key}: ${value} is not in this version yet; expected`);
+  it('say what method full cannot have, and warn of what has no effect with it', () => {
+    const full = 'method=full';
+    expect(faults({ overrides: [full, 'initial_adapter=a'] })).toContain('which starts from the backbone itself');
+    expect(faults({ overrides: [full, 'baseline_method=local'] })).toContain('compare --methods full,local runs both');
+    const { config, warnings } = loadConfig({ overrides: [full, 'lr=1e-3', 'lora_rank=8', 'full_lr=1e-4'], env: {} });
+    expect(config).toMatchObject({ method: 'full', saveEvery: 0, fullLr: 1e-4, baselineMethod: 'none' });
+    expect(warnings).toEqual(
+      ['lr=1e-3', 'lora_rank=8'].map((given) => expect.stringMatching(`^--override ${given} has no effect`) as string),
+    );
+    expect(loadConfig({ overrides: ['full_lr=1e-4'], env: {} }).warnings).toHaveLength(1);
   });
 
   it('name a foreign task and the nearest right one', () => {

@@ -32,9 +32,9 @@ export const MACHINE_KEYS = {
   }),
   save_every: key({
     ...FREE_KEY,
-    kind: integer({ min: 1 }),
-    default: 1,
-    meaning: 'rounds between two adapters_round_<t>.pt; the last round is always saved',
+    kind: integer({ min: 0 }),
+    default: derived('1; with full, whose files are whole models, 0', ({ method }) => (method === 'full' ? 0 : 1)),
+    meaning: 'rounds between two adapters_round_<t>.pt; the last round is always saved, and with 0 it alone',
   }),
   save_submissions: key({
     ...FREE_KEY,

@@ -30,11 +30,12 @@ export const TASK_KEYS = {
   }),
   method: key({
     ...FLAG,
-    kind: oneOf(['fltac', 'fedit', 'local', 'oracle', 'centralized', 'none'], ['full']),
+    kind: oneOf(['fltac', 'fedit', 'local', 'oracle', 'centralized', 'full', 'none']),
     default: 'fltac',
     meaning:
       'fltac: an adapter for each task, clustered by the server; fedit: one adapter a client, averaged; ' +
-      'local: no aggregation; oracle: averaged by the true task; centralized: all rows in one place; none: the untuned backbone',
+      'local: no aggregation; oracle: averaged by the true task; centralized: all rows in one place; full: likewise, but ' +
+      'every weight of the backbone is trained, a whole model for each task; none: the untuned backbone',
     alsoCalled: ['algorithm', 'strategy'],
   }),
   baseline_method: key({

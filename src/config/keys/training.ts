@@ -26,6 +26,12 @@ export const TRAINING_KEYS = {
     meaning: "AdamW's learning rate",
     alsoCalled: ['learning_rate'],
   }),
+  full_lr: key({
+    ...KEY,
+    kind: number({ above: 0 }),
+    default: 5e-5,
+    meaning: "with full: AdamW's learning rate, in place of lr (BERT's paper takes 2e-5 to 5e-5)",
+  }),
   weight_decay: key({
     ...KEY,
     kind: number({ min: 0 }),
@@ -57,7 +63,7 @@ export const TRAINING_KEYS = {
     kind: oneOf(['total', 'local']),
     default: 'total',
     meaning:
-      'with centralized: steps of a task in a round, as many as all clients that hold it take together in a federated ' +
+      'with centralized and full: steps of a task in a round, as many as all clients that hold it take together in a federated ' +
       'run (total), or local_steps (local)',
   }),
 };

@@ -3,10 +3,10 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { RunConfig } from '../../config/schema.js';
-import type { AdapterLayout, ArchiveTensor } from '../../engine/types.js';
+import type { AdapterLayout, ArchiveTensor, Tuning } from '../../engine/types.js';
 import { FltacError } from '../../errors.js';
 import { AGGREGATIONS, leavesEqual } from '../../federation/aggregation.js';
-import { compareMean } from '../../federation/checks.js';
+import { compareMean, isInert } from '../../federation/checks.js';
 import { holdingsOf } from '../../federation/held.js';
 import { flattenAdapter } from '../../federation/initial.js';
 import { leadingCluster } from '../../federation/evaluation.js';
@@ -17,12 +17,14 @@ import {
   initialFile,
   readRoundAdapters,
   roundFile,
+  savesAt,
   submissionName,
   submissionsFile,
 } from '../artifacts.js';
 import type { RoundAdapters } from '../artifacts.js';
 import { checkpointFolder } from '../checkpoint.js';
 import { RUN_FILES } from '../folder.js';
+import { WHOLE_MODEL } from '../model-directory.js';
 import { readJson, type Evidence, type Journals } from './evidence.js';
 import { Faults, skipped, type Finding } from './findings.js';
 import type { AssignmentLine } from './journals.js';
@@ -37,12 +39,13 @@ export interface InitialAdapter {
  * Reads the initial adapter, whose tensors are the layout that all other adapters must have, and compares the layout with
  * the configuration.
  */
-export async function readInitial({ face, folder, config }: Evidence, faults: Faults): Promise<InitialAdapter> {
+export async function readInitial({ face, folder, config, method }: Evidence, faults: Faults): Promise<InitialAdapter> {
   const file = initialFile(folder);
   const tensors = await face.readSafetensors(file);
   const layout = layoutOf(tensors);
   const flat = flattenAdapter(tensors, layout, file);
   if (!flat.every(Number.isFinite)) faults.add(`${RUN_FILES.initial} holds values that are not finite`);
+  if (method.tuning === 'full') return { layout, flat };
   const modules = new Set<string>();
   for (const { name, shape } of layout.tensors) {
     const factor = /\.([^.]+)\.lora_([AB])\./.exec(name);
@@ -87,7 +90,7 @@ export async function checkRounds(
   const due = (round: number) => {
     const proof = journals.metrics.rounds[round - 1]?.done.proof;
     if (proof !== undefined) return proof.adapters_sha256 !== null;
-    return round % config.saveEvery === 0 || round === plannedRounds;
+    return savesAt(round, plannedRounds, config);
   };
   const missing = Array.from({ length: complete + 1 }, (_, round) => round).filter(
     (round) => (round > 0 || plannedRounds === 0) && due(round) && !savedRounds.includes(round),
@@ -183,6 +186,7 @@ function checkTrained(
         if (!sameRange(initial.flat, state, offset, end)) faults.add(`${what} is frozen, but not the initial one`);
         return;
       }
+      if (isInert(name)) return;
       if (state.subarray(offset, end).every((value) => value === 0)) faults.add(`${what} is all zeros`);
       const stale = sources.find(({ flat }) => sameRange(flat, state, offset, end));
       if (stale !== undefined) faults.add(`${what} was not trained: it is that of ${stale.of}`);
@@ -195,7 +199,13 @@ function sameRange(a: Float32Array, b: Float32Array, from: number, to: number): 
   return true;
 }
 
-/** The PEFT directories: each task's leading adapter of the last round, value for value. */
+/** What the final adapters are, by what the method trains: their files, the settings' written last. */
+const FINAL_FORMS: Readonly<Record<Tuning, { name: string; weights: string; settings: string }>> = {
+  lora: { name: 'PEFT directories', weights: 'adapter_model.safetensors', settings: 'adapter_config.json' },
+  full: { name: "whole models' folders", weights: WHOLE_MODEL, settings: 'config.json' },
+};
+
+/** Each task's final folder: its leading adapter of the last round, value for value. */
 async function checkFinal(
   run: Evidence,
   { layout }: InitialAdapter,
@@ -203,7 +213,8 @@ async function checkFinal(
   { last, complete, ended }: { last: ReadRound | undefined; complete: number; ended: boolean },
 ): Promise<Finding> {
   const check = 'final adapters';
-  const { folder, config, plannedRounds } = run;
+  const { folder, config, plannedRounds, method } = run;
+  const form = FINAL_FORMS[method.tuning];
   const faults = new Faults();
   const present = await namesIn(path.join(folder, RUN_FILES.final));
   if (complete < plannedRounds) {
@@ -222,13 +233,14 @@ async function checkFinal(
   for (const { task, cluster } of leaders) {
     const own = finalFolder(folder, task);
     // Its file of settings is written last.
-    if (!ended && !(await namesIn(own)).includes('adapter_config.json')) continue;
+    if (!ended && !(await namesIn(own)).includes(form.settings)) continue;
     try {
-      const file = path.join(own, 'adapter_model.safetensors');
+      const file = path.join(own, form.weights);
       const flat = flattenAdapter(await run.face.readSafetensors(file), layout, file);
       const fault = firstDifference(layout, flat, last.states.get(cluster)!);
       if (fault !== undefined) faults.add(`final/${task}: ${fault} is not that of ${last.file}, cluster ${cluster}`);
-      checkSettings(config, task, await readJson(path.join(own, 'adapter_config.json')), faults);
+      const settings = await readJson(path.join(own, form.settings));
+      if (method.tuning === 'lora') checkSettings(config, task, settings, faults);
       compared += 1;
     } catch (error) {
       faults.catch(error);
@@ -239,12 +251,9 @@ async function checkFinal(
   }
   if (compared < leaders.length && !faults.any) {
     const why = 'the run was killed before it wrote the others, or they were removed';
-    return skipped(
-      check,
-      `${compared} of ${leaders.length} PEFT directories are there and hold the last round's: ${why}`,
-    );
+    return skipped(check, `${compared} of ${leaders.length} ${form.name} are there and hold the last round's: ${why}`);
   }
-  return faults.finding(check, `${compared} PEFT directories hold the last round's adapters`);
+  return faults.finding(check, `${compared} ${form.name} hold the last round's adapters`);
 }
 
 function checkSettings(config: RunConfig, task: string, found: Record<string, unknown>, faults: Faults): void {
