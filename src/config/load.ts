@@ -2,6 +2,7 @@
  * From what the user gave to one resolved configuration. Precedence: named flags, then --override, then the file, then
  * the scenario's defaults, then the common ones. Every fault of every source is reported in one error.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { FltacError } from '../errors.js';
 import type { Fault } from './faults.js';
 import { throwFaults } from './faults.js';
@@ -164,7 +165,7 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv): LoadedConfig {
   for (const { origin, message } of broken(sound, config, origins)) faults.push({ origin, message });
   throwFaults(faults, HINT);
   const warnings = broken(WITHOUT_EFFECT, config, origins)
-    .filter(({ key }) => values.get(key) !== keyRow(key).default)
+    .filter(({ key }) => !isDeepStrictEqual(values.get(key), defaultOf(key, { ...config, env })))
     .map(({ origin, message }) => `${origin} ${message}`);
   return { config, given: origins, warnings };
 }

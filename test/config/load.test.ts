@@ -198,7 +198,7 @@ describe('faults', () => {
     expect(warnings).toEqual(
       ['lr=1e-3', 'lora_rank=8'].map((given) => expect.stringMatching(`^--override ${given} has no effect`) as string),
     );
-    expect(loadConfig({ overrides: ['full_lr=1e-4'], env: {} }).warnings).toHaveLength(1);
+    expect(loadConfig({ overrides: ['full_lr=2e-4'], env: {} }).warnings).toHaveLength(1);
   });
 
   it('name a foreign task and the nearest right one', () => {

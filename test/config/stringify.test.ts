@@ -28,6 +28,8 @@ it('loads back to the identical configuration, without warnings', () => {
   for (const config of [
     makeConfig({}, {}),
     makeConfig({ scenario: 'glue', method: 'local' }, {}),
+    makeConfig({ scenario: 'glue', method: 'full' }, {}),
+    makeConfig({ scenario: 'dolly', method: 'full' }, {}),
     makeConfig({ scenario: 'glue', deviceMap }, {}),
   ]) {
     const again = reload(stringifyConfig(config));
