@@ -22,11 +22,11 @@ const BYTES_PER_JOB = 1.5e9;
 const KNOWN_FAILURES = [
   [
     /\[-Werror|-Werror=/,
-    'a warning of this compiler counts as an error: FLTAC_WERROR=off npm run build:native builds anyway',
+    'a warning of this compiler counts as an error: with FLTAC_WERROR=off set it is built all the same',
   ],
   [
     /Killed|internal compiler error|cannot allocate memory|virtual memory exhausted/i,
-    'memory ran out: CMAKE_BUILD_PARALLEL_LEVEL=1 npm run build:native compiles one file at a time',
+    'memory ran out: with CMAKE_BUILD_PARALLEL_LEVEL=1 set one file at a time is compiled',
   ],
   [/No space left on device/, 'the disk is full: free some space'],
   [
@@ -35,9 +35,9 @@ const KNOWN_FAILURES = [
   ],
   [
     /undefined reference to .*(c10|at|torch)::/,
-    'libtorch does not fit its headers: remove build/ and .libtorch/ and run npm run build:native again',
+    'libtorch does not fit its headers: remove build/ and .libtorch/ and build again',
   ],
-  [/napi\.h: No such file|node_api\.h: No such file/, 'the npm packages are incomplete: run npm ci'],
+  [/napi\.h: No such file|node_api\.h: No such file/, 'the npm packages are incomplete: install again (in a checkout: npm ci)'],
 ];
 
 /** Where the linker writes, beside the place that running processes load from. */
@@ -71,7 +71,16 @@ export function jobCount(env, cores = availableParallelism(), memory = totalmem(
   return Math.max(1, Math.min(cores, Math.floor(memory / BYTES_PER_JOB)));
 }
 
-/** The CMake variables of a build, as a plain table. */
+/** A switch that a user may have set, as CMake writes it. */
+function asked(value = '') {
+  if (/^(on|1|true|yes)$/i.test(value)) return 'ON';
+  return /^(off|0|false|no)$/i.test(value) ? 'OFF' : undefined;
+}
+
+/**
+ * The CMake variables of a build, as a plain table. Where the tests are (in a checkout) a warning is an error; whoever
+ * installed the package, with whatever compiler, is not to be stopped by one.
+ */
 export function cmakeVariables(root, libtorch, tools, env) {
   const nativeTests = join(root, 'test', 'native');
   const haveTests = existsSync(nativeTests) && readdirSync(nativeTests).some((name) => name.endsWith('.cc'));
@@ -80,7 +89,7 @@ export function cmakeVariables(root, libtorch, tools, env) {
     CMAKE_CXX_COMPILER: tools.compiler.command,
     LIBTORCH: libtorch.prefix,
     FLTAC_CUDA: (env.FLTAC_CUDA || 'auto').toLowerCase(),
-    FLTAC_WERROR: /^(off|0|false|no)$/i.test(env.FLTAC_WERROR ?? '') ? 'OFF' : 'ON',
+    FLTAC_WERROR: asked(env.FLTAC_WERROR) ?? (haveTests ? 'ON' : 'OFF'),
     // The tests' build rules are always there; their programs are made only when asked for.
     FLTAC_BUILD_TESTS: haveTests ? 'ON' : 'OFF',
   };

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { tellAllFaults } from './all-faults.js';
 import { addBench } from './commands/bench.js';
+import { addBuild } from './commands/build.js';
 import { addCompare } from './commands/compare.js';
 import { addCompletion } from './commands/completion.js';
 import { addDoctor } from './commands/doctor.js';
@@ -27,9 +28,11 @@ Examples:
   fltac compare                                      methods beside each other, over seeds
   fltac generate results/dolly_fltac                 answers of a trained language model, then: fltac judge
   fltac report results/glue_fltac                    the run as one page to look at
+  fltac export results/glue_fltac                    its adapters for PEFT, or merged into the backbone
   fltac verify results/quickstart_fltac              whether a run's files are what the run made
   fltac partition --scenario glue                    who holds how many rows of which task
   fltac doctor                                       what this machine lacks, and how to mend it
+  fltac build                                        compiles the native engine, once after an install
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. FLTAC_DEBUG=1 prints stacks of errors.
 Environment: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,
@@ -75,6 +78,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addPartition,
     addParams,
     addDoctor,
+    addBuild,
     addBench,
     addStudy,
     addCompletion,

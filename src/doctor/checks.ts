@@ -1,4 +1,5 @@
 /** Judges the facts: one row each, with the fix where something is wrong. Pure. */
+import { BUILD_COMMAND as BUILD } from '../engine/load.js';
 import type { DoctorFacts } from './facts.js';
 
 export interface DoctorCheck {
@@ -8,7 +9,6 @@ export interface DoctorCheck {
   fix?: string;
 }
 
-const BUILD = 'npm run build:native';
 /** The quickstart trains in less; real backbones need their own size and a half. */
 const LEAST_MEMORY = 2e9;
 /** A GLUE run keeps a model (440 MB), its data and its adapters. */

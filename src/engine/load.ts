@@ -9,7 +9,8 @@ export const NATIVE_ABI = 7;
 /** Folder of package.json, seen from src/engine and from dist/engine alike. */
 export const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
-const BUILD_COMMAND = 'npm run build:native';
+/** Works in a checkout (as `npm run build:native` does) and wherever the package is installed. */
+export const BUILD_COMMAND = 'npx fltac build';
 
 /** The part of the addon that loading itself needs. */
 interface AddonBase {

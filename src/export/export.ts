@@ -6,7 +6,7 @@ import path from 'node:path';
 import { scenarioRow } from '../config/scenarios.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { startRow } from '../federation/initial.js';
-import { writePeftDirectory } from '../run/artifacts.js';
+import { PEFT_FILES, writePeftDirectory } from '../run/artifacts.js';
 import { assertWritable, makeFolders, writeTextFile } from '../run/files.js';
 import type { Log, ProgressHandle } from '../run/log.js';
 import { WHOLE_MODEL, writeModelCompanions, writeWholeModel } from '../run/model-directory.js';
@@ -41,6 +41,8 @@ export interface Exported {
   cluster: number;
   /** absolute path */
   folder: string;
+  /** names of what was written into it; the folder may hold other files, which are not part of the export */
+  files: readonly string[];
 }
 
 export interface ExportOutcome {
@@ -65,7 +67,7 @@ export async function exportRun(options: ExportOptions, context: ExportContext):
   const format = whole ? 'merged' : options.format;
   const out = path.resolve(options.out ?? path.join(run.folder, 'exported', format));
   await makeFolders(out);
-  await assertWritable(path.join(out, 'README.md'));
+  await assertWritable(path.join(out, CARD));
   const scores = await readScores(run.folder, run.round);
   const exported = await (whole ? writeWhole : WRITERS[format])(run, { out, scores, context, parts });
   for (const { name, cluster, share } of run.adapters) {
@@ -77,6 +79,9 @@ export async function exportRun(options: ExportOptions, context: ExportContext):
   }
   return { format, round: run.round, exported };
 }
+
+/** The model card, as the Hub looks for it. */
+const CARD = 'README.md';
 
 interface Job {
   out: string;
@@ -97,8 +102,8 @@ async function writePeft(run: RoundOfRun, { out, scores, parts }: Job): Promise<
     const { layout, spec, base, output } = run;
     const kind = { input: scenarioRow(run.config).input, output };
     await writePeftDirectory(parts.face, folder, { layout, flat: adapter.flat, spec, base, kind });
-    await writeTextFile(path.join(folder, 'README.md'), modelCard(run, adapter, scores, 'peft'));
-    exported.push({ name: adapter.name, cluster: adapter.cluster, folder });
+    await writeTextFile(path.join(folder, CARD), modelCard(run, adapter, scores, 'peft'));
+    exported.push({ name: adapter.name, cluster: adapter.cluster, folder, files: [...PEFT_FILES, CARD] });
   }
   return exported;
 }
@@ -110,9 +115,10 @@ async function writeWhole(run: RoundOfRun, { out, scores, context, parts }: Job)
     const { name, cluster, flat } = adapter;
     const folder = path.join(out, name);
     const { layout, spec } = run;
-    await writeWholeModel(parts.face, folder, { layout, flat, spec, base: { folder: backbone }, kind: run });
-    await writeTextFile(path.join(folder, 'README.md'), modelCard(run, adapter, scores, 'merged'));
-    exported.push({ name, cluster, folder });
+    const base = { folder: backbone };
+    const files = await writeWholeModel(parts.face, folder, { layout, flat, spec, base, kind: run });
+    await writeTextFile(path.join(folder, CARD), modelCard(run, adapter, scores, 'merged'));
+    exported.push({ name, cluster, folder, files: [...files, CARD] });
   }
   return exported;
 }
@@ -126,9 +132,9 @@ async function writeMerged(run: RoundOfRun, { out, scores, context, parts }: Job
     const exported: Exported[] = [];
     for (const adapter of run.adapters) {
       const folder = path.join(out, adapter.name);
-      await mergeOne(engine, run, adapter, { model, folder, log, signal });
-      await writeTextFile(path.join(folder, 'README.md'), modelCard(run, adapter, scores, 'merged'));
-      exported.push({ name: adapter.name, cluster: adapter.cluster, folder });
+      const files = await mergeOne(engine, run, adapter, { model, folder, log, signal });
+      await writeTextFile(path.join(folder, CARD), modelCard(run, adapter, scores, 'merged'));
+      exported.push({ name: adapter.name, cluster: adapter.cluster, folder, files: [...files, CARD] });
     }
     return exported;
   } finally {
@@ -136,12 +142,13 @@ async function writeMerged(run: RoundOfRun, { out, scores, context, parts }: Job
   }
 }
 
+/** Writes one merged model. @returns the names of its files */
 async function mergeOne(
   engine: Engine,
   { config, spec, family, output }: RoundOfRun,
   { flat }: ChosenAdapter,
   { model, folder, log, signal }: { model: string; folder: string; log: Log; signal: AbortSignal },
-): Promise<void> {
+): Promise<string[]> {
   await makeFolders(folder);
   let bar: ProgressHandle | undefined;
   const onProgress = (done: number, total: number) => {
@@ -158,7 +165,10 @@ async function mergeOne(
     bar?.done();
     bank.dispose();
   }
-  await writeModelCompanions(folder, { backbone: model, family, output, labels: spec.numLabels });
+  return [
+    WHOLE_MODEL,
+    ...(await writeModelCompanions(folder, { backbone: model, family, output, labels: spec.numLabels })),
+  ];
 }
 
 async function productionParts(): Promise<ExportParts> {

@@ -1,5 +1,4 @@
 /** Exported folders to repositories on the Hugging Face Hub, through @huggingface/hub. */
-import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { HubApiError, createRepo, uploadFiles } from '@huggingface/hub';
@@ -37,7 +36,8 @@ export function pushTarget(repo: string, env: NodeJS.ProcessEnv, isPublic: boole
 }
 
 /**
- * Pushes each folder to a repository of its own, made where it is not there; each in one commit.
+ * Pushes what each export wrote, and nothing else of its folder, to a repository of its own, made where it is not there;
+ * each in one commit.
  *
  * @returns the repositories' addresses
  * @throws FltacError NETWORK with what the Hub answered; ABORTED
@@ -64,7 +64,7 @@ export async function pushExported(
 
 async function pushFolder(
   repo: string,
-  { name, folder }: Exported,
+  { name, folder, files: names }: Exported,
   { visibility, settings }: PushTarget,
   { dispatcher, signal }: { dispatcher: Dispatcher; signal: AbortSignal },
 ): Promise<void> {
@@ -78,7 +78,6 @@ async function pushFolder(
     await createRepo({ ...common, visibility, accessToken: PLACEHOLDER }).catch((error: unknown) => {
       if (!(error instanceof HubApiError) || error.statusCode !== 409) throw error;
     });
-    const names = (await readdir(folder)).sort();
     const files = names.map((file) => ({ path: file, content: pathToFileURL(path.join(folder, file)) }));
     await uploadFiles({ ...common, files, commitTitle: `Add ${name} by fltac`, useXet: false, abortSignal: signal });
   } catch (error) {

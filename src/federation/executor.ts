@@ -76,9 +76,19 @@ export interface LocalStore {
   save(round: number, parts: readonly FinishedPart[]): Promise<void>;
 }
 
+/** How far the local work of a round is. */
+export interface LocalProgress {
+  /** optimiser steps finished */
+  readonly steps: number;
+  /** clients whose work is all done */
+  readonly clients: number;
+  /** mean loss over the steps of the finished parts; null before there is one */
+  readonly loss: number | null;
+}
+
 export interface ExecutorContext {
-  /** optimiser steps finished in this round */
-  onProgress?: (steps: number) => void;
+  /** how far the round's training is, now and then */
+  onProgress?: (progress: LocalProgress) => void;
   signal?: AbortSignal | undefined;
   store?: LocalStore | undefined;
 }
@@ -144,17 +154,17 @@ export class CohortExecutor implements Executor {
       .map((wave) => wave.filter((piece) => !done.has(piece)))
       .filter((wave) => wave.length > 0);
     let next = this.#prepareInBackground(round, waves[0]);
-    context.onProgress?.(done.steps);
+    context.onProgress?.(done.progress(0));
     for (let i = 0; i < waves.length; i += 1) {
       const pieces = (await next).filter(({ job }) => !done.failed(job.client));
       assertNotAborted(context.signal);
       next = this.#prepareInBackground(round, waves[i + 1]);
       if (pieces.length === 0) continue;
-      const before = done.steps;
-      const onProgress = (steps: number) => context.onProgress?.(before + steps);
-      const parts = await this.#train(round, pieces, { ...context, onProgress });
+      const onSteps = (steps: number) => context.onProgress?.(done.progress(steps));
+      const parts = await this.#train(round, pieces, context.signal, onSteps);
       await context.store?.save(round, parts);
       parts.forEach((part) => done.add(part));
+      context.onProgress?.(done.progress(0));
     }
     return done.result();
   }
@@ -182,7 +192,8 @@ export class CohortExecutor implements Executor {
   async #train(
     round: number,
     pieces: readonly PreparedPiece[],
-    context: ExecutorContext,
+    signal: AbortSignal | undefined,
+    onSteps: (steps: number) => void,
   ): Promise<readonly FinishedPart[]> {
     const { seed, lr, weightDecay, cohort, gradientCheckpointing = false, freezesA = false } = this.#settings;
     const before = pieces.map((piece) => this.#bank.get(piece.job.row));
@@ -198,8 +209,8 @@ export class CohortExecutor implements Executor {
       cohort,
       checkpointing: gradientCheckpointing,
       freezeA: freezesA,
-      signal: context.signal,
-      onProgress: (done) => context.onProgress?.(done),
+      signal,
+      onProgress: onSteps,
     });
     return pieces.map((piece, i) => this.#finish(round, piece, results[i]!.losses, before[i]!));
   }
@@ -229,8 +240,9 @@ class RoundProgress {
   readonly #byName: ReadonlyMap<string, LocalJob>;
   readonly #losses = new Map<string, Float64Array>();
   readonly #failures = new Map<number, LocalFailure>();
-  /** optimiser steps of the finished parts */
+  /** optimiser steps of the finished parts, and the sum of their losses */
   steps = 0;
+  #lossSum = 0;
 
   constructor(jobs: readonly LocalJob[]) {
     this.#jobs = jobs;
@@ -258,11 +270,23 @@ class RoundProgress {
     }
     this.#losses.set(partName(job, finished.part), finished.losses);
     this.steps += part.steps;
+    this.#lossSum += finished.losses.reduce((sum, loss) => sum + loss, 0);
     const { client, failure } = finished;
     if (failure !== undefined && !this.failed(client)) {
       this.#failures.set(client, { client, task: part.task.name, reason: failure });
     }
     return job.row;
+  }
+
+  /** @param running steps of the parts that are trained now */
+  progress(running: number): LocalProgress {
+    const own = new Map<number, boolean>();
+    for (const job of this.#jobs) {
+      const finished = job.parts.every((_, index) => this.#losses.has(partName(job, index)));
+      own.set(job.client, finished && (own.get(job.client) ?? true));
+    }
+    const clients = [...own.values()].filter((finished) => finished).length;
+    return { steps: this.steps + running, clients, loss: this.steps === 0 ? null : this.#lossSum / this.steps };
   }
 
   result(): ExecutorResult {

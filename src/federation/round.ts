@@ -25,7 +25,7 @@ import { drawParticipants, participationOf, type Participants } from './particip
 import { planAdapters, trueTask, type Plan } from './plan.js';
 import { aggregate, mostClusters, type Assignment, type Averaged, type Submission } from './server.js';
 import type { FederationSettings } from './settings.js';
-import { tellClients, tellOutliers, warnOnce } from './tell.js';
+import { progressNote, tellClients, tellOutliers, warnOnce } from './tell.js';
 import { boundUpdates, type Update } from './updates.js';
 
 export interface FederationOptions {
@@ -250,9 +250,10 @@ export class Federation {
       jobs.map((job) => job.row),
     );
     const steps = jobs.flatMap((job) => job.parts).reduce((sum, part) => sum + part.steps, 0);
+    const clients = new Set(jobs.map((job) => job.client)).size;
     const bar = log.progress(`round ${round}/${this.rounds} training`, steps);
     const result = await this.#executor
-      .run(round, jobs, { signal, store, onProgress: (done) => bar.update(done) })
+      .run(round, jobs, { signal, store, onProgress: (done) => bar.update(done.steps, progressNote(done, clients)) })
       .finally(() => bar.done());
     return { ...result, steps };
   }

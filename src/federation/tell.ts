@@ -1,5 +1,6 @@
 /** What a round says to the user besides its records. */
 import type { Log } from '../run/log.js';
+import type { LocalProgress } from './executor.js';
 import type { RoundAssignment, RoundClients } from './outcome.js';
 import type { Measure } from './outliers.js';
 
@@ -27,6 +28,11 @@ export function tellClients(
     `round ${round}: results of ${arrived} clients arrived, min_clients is ${minClients}: ` +
       'nothing is averaged, and all clients keep what they held',
   );
+}
+
+/** `2 of 6 clients, loss 0.412`; the loss is that of the finished local fine-tunes. */
+export function progressNote({ clients, loss }: LocalProgress, of: number): string {
+  return `${clients} of ${of} clients${loss === null ? '' : `, loss ${loss.toFixed(3)}`}`;
 }
 
 const MEASURES: Readonly<Record<Measure, string>> = {

@@ -244,6 +244,9 @@ export interface AdapterBase {
   revision: string;
 }
 
+/** Names of what `writePeftDirectory` writes. */
+export const PEFT_FILES = ['adapter_model.safetensors', 'adapter_config.json'] as const;
+
 /**
  * Writes an adapter as a directory that PEFT loads: adapter_model.safetensors and adapter_config.json.
  *
@@ -263,9 +266,9 @@ export async function writePeftDirectory(
   const { layout, flat, spec, base, kind } = adapter;
   const task = peftTask(spec, kind);
   await makeFolder(folder);
-  const file = path.join(folder, 'adapter_model.safetensors');
+  const file = path.join(folder, PEFT_FILES[0]);
   await writeAdapterFile(face, file, layout, namedTensors(layout, flat, plainName), flat);
-  await writeJsonFile(path.join(folder, 'adapter_config.json'), {
+  await writeJsonFile(path.join(folder, PEFT_FILES[1]), {
     base_model_name_or_path: base.id,
     bias: 'none',
     fan_in_fan_out: false,

@@ -1,8 +1,7 @@
 /**
  * What fltac says while it works: notes, warnings and progress, all on stderr, so that stdout holds results only.
- * A bar with the time left is drawn on a terminal; elsewhere progress is a plain line now and then.
+ * On a terminal the last line shows what is being done, with the time left; elsewhere progress is a line now and then.
  */
-import cliProgress from 'cli-progress';
 import { redactor } from '../net/secrets.js';
 
 /** Where the parts of fltac report what they do. Implementations write to stderr or keep the lines (tests). */
@@ -15,7 +14,7 @@ export interface Log {
 
 /** One running progress display; `done` ends it, and is safe to call twice. */
 export interface ProgressHandle {
-  /** `done` of the total steps are finished. */
+  /** `done` of the total steps are finished; `note` says more of them and stays until there is another. */
   update(done: number, note?: string): void;
   done(note?: string): void;
 }
@@ -24,12 +23,14 @@ export interface ProgressHandle {
 export interface LogStream {
   write(text: string): unknown;
   isTTY?: boolean;
+  /** width of a terminal */
+  columns?: number;
 }
 
 export interface LogOptions {
   /** default: process.stderr */
   stream?: LogStream & NodeJS.WritableStream;
-  /** default: process.env; NO_COLOR (any value but empty) switches colours off, TERM=dumb the bar too */
+  /** default: process.env; NO_COLOR (any value but empty) switches colours off; TERM=dumb is no terminal */
   env?: NodeJS.ProcessEnv;
   /** least milliseconds between two plain progress lines; default 5000 */
   lineEveryMs?: number;
@@ -41,22 +42,32 @@ const YELLOW = '\u001b[33m';
 const RESET = '\u001b[0m';
 const CLEAR_LINE = '\r\u001b[K';
 
+/** Milliseconds between two drawings of a bar. */
+const REDRAW_MS = 200;
+
 /** Makes the log of a command. */
 export function createLog(options: LogOptions = {}): Log {
-  const stream = options.stream ?? process.stderr;
+  const stream: LogStream = options.stream ?? process.stderr;
   const env = options.env ?? process.env;
-  const terminal = (stream as LogStream).isTTY === true && env['TERM'] !== 'dumb';
+  const clock = options.clock ?? Date.now;
+  const terminal = stream.isTTY === true && env['TERM'] !== 'dumb';
   const colour = terminal && (env['NO_COLOR'] ?? '') === '';
-  let bars = 0;
   const redact = redactor(env);
-  const line = (text: string) => stream.write(`${bars > 0 ? CLEAR_LINE : ''}${redact(text)}\n`);
+  // The bar that is drawn, and drawn again below each line that is written while it is there.
+  let drawn: string | undefined;
+  const line = (text: string): void => {
+    stream.write(`${drawn === undefined ? '' : CLEAR_LINE}${redact(text)}\n${drawn ?? ''}`);
+  };
+  const draw = (text: string | undefined): void => {
+    drawn = text;
+    stream.write(`${CLEAR_LINE}${text ?? ''}`);
+  };
   return {
-    info: (message) => void line(message),
-    warn: (message) => void line(colour ? `${YELLOW}warning:${RESET} ${message}` : `warning: ${message}`),
+    info: line,
+    warn: (message) => line(colour ? `${YELLOW}warning:${RESET} ${message}` : `warning: ${message}`),
     progress(title, total) {
-      if (!terminal) return plainProgress(title, total, line, options);
-      bars += 1;
-      return barProgress(title, total, stream, () => (bars -= 1));
+      if (!terminal) return plainProgress({ title, total, line, clock, every: options.lineEveryMs ?? 5000 });
+      return barProgress({ title, total, line, draw, clock, columns: () => stream.columns ?? 80 });
     },
   };
 }
@@ -67,64 +78,104 @@ export function silentLog(): Log {
   return { info: nothing, warn: nothing, progress: () => ({ update: nothing, done: nothing }) };
 }
 
-function barProgress(
-  title: string,
-  total: number,
-  stream: NodeJS.WritableStream,
-  onEnd: () => unknown,
-): ProgressHandle {
-  const bar = new cliProgress.SingleBar(
-    {
-      stream,
-      format: `${title} [{bar}] {percentage}% {value}/{total} ETA {eta_formatted} {note}`,
-      barCompleteChar: '#',
-      barIncompleteChar: '-',
-      barsize: 30,
-      fps: 5,
-      // The cursor stays visible, so that an interrupted run leaves the terminal as it found it.
-      hideCursor: false,
-      clearOnComplete: true,
-    },
-    cliProgress.Presets.legacy,
-  );
-  bar.start(total, 0, { note: '' });
+interface Progress {
+  title: string;
+  total: number;
+  line: (text: string) => void;
+  clock: () => number;
+}
+
+function barProgress(options: Progress & { draw: (text?: string) => void; columns: () => number }): ProgressHandle {
+  const { title, total, line, draw, clock, columns } = options;
+  const left = timeLeft(total, clock);
+  const state = { done: 0, note: '' };
+  let last = -Infinity;
   let ended = false;
+  const show = (now: number, seconds?: number): void => {
+    last = now;
+    draw(barLine({ title, total, left: seconds, ...state }, columns() - 1));
+  };
+  show(clock());
   return {
-    update: (done, note) => bar.update(done, note === undefined ? {} : { note }),
+    update(done, note) {
+      if (ended) return;
+      state.done = done;
+      if (note !== undefined) state.note = note;
+      const now = clock();
+      const seconds = left(done);
+      if (now - last >= REDRAW_MS) show(now, seconds);
+    },
     done(note) {
       if (ended) return;
       ended = true;
-      bar.stop();
-      onEnd();
-      if (note !== undefined) stream.write(`${title}: ${note}\n`);
+      draw(undefined);
+      if (note !== undefined) line(`${title}: ${note}`);
     },
   };
 }
 
-function plainProgress(
-  title: string,
-  total: number,
-  line: (text: string) => unknown,
-  options: LogOptions,
-): ProgressHandle {
-  const clock = options.clock ?? Date.now;
-  const every = options.lineEveryMs ?? 5000;
-  const started = clock();
-  let last = started;
+/** What a bar shows. */
+export interface BarState {
+  title: string;
+  done: number;
+  total: number;
+  /** seconds; undefined where nothing is known yet */
+  left: number | undefined;
+  note: string;
+}
+
+const BAR = { least: 5, most: 30 };
+
+/** A bar of at most `width` characters: where there is little room, the bar goes first, then the least telling parts. */
+export function barLine({ title, done, total, left, note }: BarState, width: number): string {
+  const share = total > 0 ? Math.min(1, done / total) : 1;
+  const percent = `${Math.floor(100 * share)}%`;
+  const time = left === undefined ? [] : [`${formatSeconds(left)} left`];
+  const notes = note === '' ? [] : [note];
+  const choices = [[...time, ...notes, `step ${done}/${total}`], [...time, ...notes], time, []];
+  const texts = choices.map((parts) => [percent, ...parts].join(', '));
+  const room = (text: string) => width - title.length - text.length - ' [] '.length;
+  const withBar = texts.find((text) => room(text) >= BAR.least);
+  if (withBar !== undefined) {
+    const size = Math.min(BAR.most, room(withBar));
+    const full = Math.floor(size * share);
+    return `${title} [${'#'.repeat(full)}${'-'.repeat(size - full)}] ${withBar}`;
+  }
+  const narrow = texts.map((text) => `${title} ${text}`);
+  return narrow.find((text) => text.length <= width) ?? narrow.at(-1)!.slice(0, Math.max(0, width));
+}
+
+function plainProgress({ title, total, line, clock, every }: Progress & { every: number }): ProgressHandle {
+  const left = timeLeft(total, clock);
+  let last = clock();
   let ended = false;
   return {
     update(done, note) {
       const now = clock();
+      const seconds = left(done);
       if (ended || now - last < every || done >= total) return;
       last = now;
-      const left = done > 0 ? `, about ${formatSeconds((((now - started) / done) * (total - done)) / 1000)} left` : '';
-      line(`${title}: ${done}/${total}${left}${note === undefined ? '' : ` (${note})`}`);
+      const more = seconds === undefined ? '' : `, about ${formatSeconds(seconds)} left`;
+      line(`${title}: ${done}/${total}${more}${note === undefined || note === '' ? '' : ` (${note})`}`);
     },
     done(note) {
       if (ended) return;
       ended = true;
       if (note !== undefined) line(`${title}: ${note}`);
     },
+  };
+}
+
+/**
+ * Seconds that are left at the pace since the first call, by steps that are done; undefined before there is a pace. What
+ * was done at the first call may be work that an earlier process kept.
+ */
+function timeLeft(total: number, clock: () => number): (done: number) => number | undefined {
+  let first: { done: number; time: number } | undefined;
+  return (done) => {
+    first ??= { done, time: clock() };
+    if (done <= first.done) return undefined;
+    return (((clock() - first.time) / (done - first.done)) * (total - done)) / 1000;
   };
 }
 

@@ -4,14 +4,13 @@
  */
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { stringifyConfig, type RunConfig } from '../config/index.js';
+import { stringifyConfig } from '../config/index.js';
 import { FltacError, messageOf } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import { leadingCluster, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
-import { loadInitialAdapter } from '../federation/initial.js';
-import { METHODS, learningRate } from '../federation/methods.js';
+import { METHODS } from '../federation/methods.js';
 import type { RoundAssignment, RoundOutcome } from '../federation/outcome.js';
-import { Federation } from '../federation/round.js';
+import type { Federation } from '../federation/round.js';
 import {
   finalFolder,
   partitionRecord,
@@ -39,8 +38,9 @@ import { LocalWork } from './local-work.js';
 import { formatSeconds, plural } from './log.js';
 import { writeManifest } from './manifest.js';
 import { writeWholeModel } from './model-directory.js';
+import { federationOf } from './open-federation.js';
 import type { OpenRun, RunContext } from './open.js';
-import type { MethodOutcome } from './outcome.js';
+import type { MethodOutcome, RoundEvent } from './outcome.js';
 import { proveReload, withProof } from './proof.js';
 import { readCosts } from './read-run.js';
 import { assignmentRecord, evalRecords, geometryRecord, roundRecords } from './records.js';
@@ -55,6 +55,11 @@ export interface Place {
   home: string;
   /** undefined: it begins from the start, and clears the folder */
   from: CheckpointRecord | undefined;
+}
+
+export interface MethodContext extends RunContext {
+  /** called with each round of this process once its files and its checkpoint are written; what it throws ends the run */
+  onRound?: (event: RoundEvent) => void;
 }
 
 /** One method's run, with what the table needs of it. */
@@ -76,11 +81,12 @@ type Progress = Pick<CheckpointFacts, 'round' | 'seconds' | 'untuned' | 'last'>;
 export async function runMethod(
   run: OpenRun,
   place: Place,
-  context: RunContext,
+  context: MethodContext,
   cache: EvaluationCache,
   untuned?: readonly TaskScore[],
 ): Promise<MethodRun> {
-  const federation = await createFederation(run, place.folder, context, cache);
+  const keep = { keepSubmissions: writeSubmissions.bind(undefined, run.face, place.folder) };
+  const federation = await federationOf(run, { log: context.log, cache, ...(run.config.saveSubmissions && keep) });
   try {
     const method = new RunningMethod(run, place, context, federation, untuned);
     const progress = await method.finish(
@@ -111,43 +117,11 @@ export async function runMethod(
 
 const NO_ROUND = { clusteringAccuracy: null, ari: null, optimizerSteps: 0 };
 
-async function createFederation(
-  run: OpenRun,
-  folder: string,
-  context: RunContext,
-  cache: EvaluationCache,
-): Promise<Federation> {
-  const { engine, spec, config, face } = run;
-  const source = config.initialAdapter;
-  const initial = source === null ? {} : { initial: await loadInitialAdapter(face, source, engine.layout(spec), spec) };
-  return Federation.create({
-    engine,
-    spec,
-    tasks: run.scenario.tasks,
-    metric: run.scenario.metric,
-    rows: run.rows,
-    settings: settingsOf(config),
-    cohort: run.cohort.size,
-    ...initial,
-    ...(config.saveSubmissions && { keepSubmissions: writeSubmissions.bind(undefined, face, folder) }),
-    cache,
-    log: context.log,
-  });
-}
-
-/** The configuration as the method reads it. */
-function settingsOf(config: RunConfig): RunConfig {
-  const method = METHODS[config.method];
-  const lr = learningRate(method, config);
-  // Whole models are neither clustered nor few values: nobody looks at the distances between them.
-  return method.tuning === 'full' ? { ...config, lr, recordDistances: 0 } : { ...config, lr };
-}
-
 /** A method at work in its folder. */
 class RunningMethod {
   readonly #run: OpenRun;
   readonly #place: Place;
-  readonly #context: RunContext;
+  readonly #context: MethodContext;
   readonly #federation: Federation;
   readonly #metrics: Journal;
   readonly #assignments: Journal;
@@ -160,7 +134,7 @@ class RunningMethod {
   constructor(
     run: OpenRun,
     place: Place,
-    context: RunContext,
+    context: MethodContext,
     federation: Federation,
     untuned: readonly TaskScore[] | undefined,
   ) {
@@ -257,8 +231,14 @@ class RunningMethod {
     const last = { clusteringAccuracy, ari, optimizerSteps, ...(scores === undefined ? {} : { scores: [...scores] }) };
     const progress = await this.#commit({ round, untuned, last });
     if (this.#run.config.tensorboard) await this.#writeEvents();
-    this.#context.log.info(roundLine(this.#federation.rounds, outcome));
+    this.#context.log.info(roundLine(this.#federation.rounds, outcome, this.#secondsPerRound(round)));
+    this.#context.onRound?.({ method: this.#run.config.method, rounds: this.#federation.rounds, ...outcome });
     return progress;
+  }
+
+  /** Mean of the rounds of this process, with their evaluation and files. */
+  #secondsPerRound(round: number): number {
+    return (performance.now() - this.#started) / 1000 / (round - (this.#place.from?.round ?? 0));
   }
 
   /** The round is complete whatever becomes of its curves. */
@@ -419,7 +399,7 @@ function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-function roundLine(rounds: number, outcome: RoundOutcome): string {
+function roundLine(rounds: number, outcome: RoundOutcome, secondsPerRound: number): string {
   const losses = outcome.local.flatMap((report) => [...report.losses]);
   const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
   const { clusteringAccuracy } = outcome.assignment;
@@ -428,5 +408,7 @@ function roundLine(rounds: number, outcome: RoundOutcome): string {
     ...(clusteringAccuracy === null ? [] : [`clustering accuracy ${score(clusteringAccuracy)}`]),
     ...(outcome.scores ?? []).map(({ task, metric }) => `${task} ${score(metric)}`),
   ];
-  return `round ${outcome.round}/${rounds}: ${parts.join(', ')} (${formatSeconds(outcome.seconds)})`;
+  const left = (rounds - outcome.round) * secondsPerRound;
+  const more = left === 0 ? '' : `; about ${formatSeconds(left)} left`;
+  return `round ${outcome.round}/${rounds}: ${parts.join(', ')} (${formatSeconds(outcome.seconds)}${more})`;
 }

@@ -47,16 +47,25 @@ export interface ModelKind {
 /**
  * Copies what reads the model's input, and last writes config.json with the class that reads the model and its labels.
  *
+ * @returns the names of the files
  * @throws FltacError IO
  */
-export async function writeModelCompanions(folder: string, kind: ModelKind): Promise<void> {
-  for (const name of COMPANIONS) {
-    await cp(path.join(kind.backbone, name), path.join(folder, name), { dereference: true }).catch((cause: unknown) => {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw new FltacError('IO', `${path.join(folder, name)} cannot be written: ${messageOf(cause)}`, { cause });
-    });
-  }
+export async function writeModelCompanions(folder: string, kind: ModelKind): Promise<string[]> {
+  const files: string[] = [];
+  for (const name of COMPANIONS) if (await copyCompanion(kind.backbone, folder, name)) files.push(name);
   await writeJsonFile(path.join(folder, 'config.json'), await modelConfig(kind));
+  return [...files, 'config.json'];
+}
+
+/** @returns whether the backbone's folder has it */
+async function copyCompanion(backbone: string, folder: string, name: string): Promise<boolean> {
+  try {
+    await cp(path.join(backbone, name), path.join(folder, name), { dereference: true });
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw new FltacError('IO', `${path.join(folder, name)} cannot be written: ${messageOf(cause)}`, { cause });
+  }
 }
 
 async function modelConfig({ backbone, family, output, labels, dtype }: ModelKind): Promise<Record<string, unknown>> {
@@ -86,6 +95,7 @@ async function modelConfig({ backbone, family, output, labels, dtype }: ModelKin
 /**
  * Writes a whole model that was trained, in float32.
  *
+ * @returns the names of its files
  * @throws FltacError IO; INTERNAL when the weights do not read back equal
  */
 export async function writeWholeModel(
@@ -100,11 +110,12 @@ export async function writeWholeModel(
     base: { folder: string };
     kind: Pick<ArchitectureInfo, 'family' | 'output'>;
   },
-): Promise<void> {
+): Promise<string[]> {
   const { layout, flat, spec, base, kind } = trained;
   await makeFolders(folder);
   await writeAdapterFile(face, path.join(folder, WHOLE_MODEL), layout, namedTensors(layout, flat), flat);
   const { family, output } = kind;
   const labels = spec.numLabels;
-  await writeModelCompanions(folder, { backbone: base.folder, family, output, labels, dtype: 'float32' });
+  const model = { backbone: base.folder, family, output, labels, dtype: 'float32' };
+  return [WHOLE_MODEL, ...(await writeModelCompanions(folder, model))];
 }

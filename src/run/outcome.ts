@@ -2,6 +2,8 @@
 import type { MetricName } from '../data/scenario.js';
 import type { RunCosts } from './read-run.js';
 import type { Upload } from '../federation/communication.js';
+import type { MethodName } from '../federation/methods.js';
+import type { RoundOutcome } from '../federation/outcome.js';
 
 export interface TaskOutcome {
   task: string;
@@ -41,4 +43,12 @@ export interface TrainOutcome extends MethodOutcome {
   /** in listed order */
   tasks: readonly TaskOutcome[];
   baseline?: MethodOutcome;
+}
+
+/** A complete round, as whoever embeds a run hears of it. */
+export interface RoundEvent extends RoundOutcome {
+  /** the run's, or that of the baseline trained beside it */
+  readonly method: MethodName;
+  /** rounds that the method takes */
+  readonly rounds: number;
 }

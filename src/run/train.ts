@@ -6,13 +6,13 @@ import type { EvaluationCache, TaskScore } from '../federation/evaluation.js';
 import type { CheckpointRecord } from './checkpoint.js';
 import { prepareRunFolder, withRunFolder } from './folder.js';
 import { silentLog } from './log.js';
-import { runMethod, type MethodRun, type Place } from './method.js';
-import { openRun, type OpenRun, type RunContext } from './open.js';
+import { runMethod, type MethodContext, type MethodRun, type Place } from './method.js';
+import { openRun, type OpenRun } from './open.js';
 import type { TaskOutcome, TrainOutcome } from './outcome.js';
 import { findCheckpoint, keepCohort, type Resume } from './resume.js';
 
 /** Without `log` the run is silent, without `signal` nothing stops it. */
-export interface TrainContext extends Partial<RunContext> {
+export interface TrainContext extends Partial<MethodContext> {
   /** replaces an earlier run in the output folder */
   overwrite?: boolean;
   /** goes on with the run in the output folder; auto: or begins one where there is none */
@@ -41,7 +41,7 @@ export async function trainRun(config: RunConfig, context: TrainContext = {}): P
   });
 }
 
-async function trainInto(place: Place, config: RunConfig, context: RunContext): Promise<TrainOutcome> {
+async function trainInto(place: Place, config: RunConfig, context: MethodContext): Promise<TrainOutcome> {
   let run: OpenRun | undefined;
   try {
     run = keepCohort(await openRun(config, context), place.from);
@@ -69,7 +69,7 @@ async function trainInto(place: Place, config: RunConfig, context: RunContext): 
 }
 
 /** The run is done whatever becomes of its picture. */
-async function drawReport(config: RunConfig, folder: string, { log }: RunContext): Promise<void> {
+async function drawReport(config: RunConfig, folder: string, { log }: MethodContext): Promise<void> {
   if (!config.report) return;
   try {
     const { writeReport } = await import('../report/report.js');
@@ -87,7 +87,7 @@ function metricOf(scores: readonly TaskScore[], task: string): number | null {
 async function runBaseline(
   run: OpenRun,
   { folder: home }: Place,
-  context: RunContext,
+  context: MethodContext,
   cache: EvaluationCache,
   main: MethodRun,
 ): Promise<MethodRun | undefined> {

@@ -65,7 +65,7 @@ describe('the doctor', () => {
 
   it('refuses an engine with another interface', () => {
     const [fault] = failures({ addon: { ...healthy.addon, abiVersion: 7 } as DoctorFacts['addon'] });
-    expect(fault).toMatchObject({ name: 'native engine', fix: 'npm run build:native' });
+    expect(fault).toMatchObject({ name: 'native engine', fix: 'npx fltac build' });
     expect(fault?.found).toMatch(/interface 7.*; interface 1 is needed/);
   });
 

@@ -63,7 +63,7 @@ describe('a failed load of the addon', () => {
     const text = explainLoadFailure(new Error(message));
     expect(text).toContain(explanation);
     expect(text).toContain(`interface ${NATIVE_ABI}`);
-    expect(text).toMatch(/Run: npm run build:native$/);
+    expect(text).toMatch(/Run: npx fltac build$/);
   });
 });
 

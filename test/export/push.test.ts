@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pushExported, pushTarget } from '../../src/export/push.js';
@@ -96,16 +96,21 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
+const EXPORTED = ['adapter_model.safetensors', 'README.md'];
+
 function exportedFolder(): string {
   const folder = temporaryFolder();
   writeFileSync(join(folder, 'README.md'), '# a');
   writeFileSync(join(folder, 'adapter_model.safetensors'), Buffer.alloc(1000, 7));
+  // What is not of the export: the folder may be the user's own.
+  writeFileSync(join(folder, 'private-notes.txt'), 'not for others');
+  mkdirSync(join(folder, 'checkpoints'));
   return folder;
 }
 
 async function push(names: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string[]> {
   const target = pushTarget('me/x', { HF_ENDPOINT: server.url, HF_TOKEN: TOKEN, ...env }, false);
-  const exported = names.map((name) => ({ name, cluster: 0, folder: exportedFolder() }));
+  const exported = names.map((name) => ({ name, cluster: 0, folder: exportedFolder(), files: EXPORTED }));
   return pushExported(exported, target, { log: silentLog(), signal: new AbortController().signal });
 }
 
@@ -118,6 +123,12 @@ describe('pushing an export', () => {
     expect(commits).toHaveLength(1);
     expect(commits[0]!.body.toString()).toContain('README.md');
     expect(server.stored.map(({ body }) => body.length)).toEqual([1000]);
+  });
+
+  it('leaves what else lies in the folder where it is', async () => {
+    await push(['sst2']);
+    expect(server.requests.map(({ body }) => body.toString()).join()).not.toMatch(/private-notes|checkpoints/);
+    expect(server.stored).toHaveLength(1);
   });
 
   it('gives each of several adapters a repository of its own', async () => {

@@ -50,7 +50,6 @@ describe('the CMake variables', () => {
       LIBTORCH: '/torch',
       CMAKE_LIBRARY_OUTPUT_DIRECTORY: join(root, 'build/linked'),
       FLTAC_CUDA: 'auto',
-      FLTAC_WERROR: 'ON',
     });
   });
 
@@ -61,10 +60,21 @@ describe('the CMake variables', () => {
     });
   });
 
-  it('have rules for the native tests where their sources are, as in a checkout but not in an installed package', () => {
-    expect(variables()['FLTAC_BUILD_TESTS']).toBe('OFF');
+  it('make warnings errors in a checkout, and not where the package is installed', () => {
+    expect(variables()['FLTAC_WERROR']).toBe('OFF');
+    expect(variables({ FLTAC_WERROR: 'on' })['FLTAC_WERROR']).toBe('ON');
+    addNativeTest();
+    expect(variables()['FLTAC_WERROR']).toBe('ON');
+  });
+
+  function addNativeTest(): void {
     mkdirSync(join(root, 'test/native'), { recursive: true });
     writeFileSync(join(root, 'test/native/bank_test.cc'), '');
+  }
+
+  it('have rules for the native tests where their sources are, as in a checkout but not in an installed package', () => {
+    expect(variables()['FLTAC_BUILD_TESTS']).toBe('OFF');
+    addNativeTest();
     expect(variables()['FLTAC_BUILD_TESTS']).toBe('ON');
   });
 });
