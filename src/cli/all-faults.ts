@@ -53,6 +53,8 @@ function strangers(command: Command): Fault[] {
   const { args } = command;
   const flags = args.filter((word) => word.startsWith('-'));
   const words = args.filter((word, i) => !word.startsWith('-') && !/^-[^=]*$/.test(args[i - 1] ?? ''));
+  const { registeredArguments } = command;
+  const most = registeredArguments.some(({ variadic }) => variadic) ? Infinity : registeredArguments.length;
   const known = command.options.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : long));
   return [
     ...flags
@@ -61,7 +63,7 @@ function strangers(command: Command): Fault[] {
         origin,
         message: `is not a flag of this command${didYouMean(origin, known)}`,
       })),
-    ...words.slice(command.registeredArguments.length).map((origin) => ({ origin, message: 'is not expected here' })),
+    ...words.slice(most).map((origin) => ({ origin, message: 'is not expected here' })),
   ];
 }
 

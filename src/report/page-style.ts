@@ -13,6 +13,7 @@ h1{font-size:26px;line-height:1.2;margin:0 0 4px}
 h2{font-size:20px;margin:40px 0 12px;padding-top:12px;border-top:1px solid var(--line)}
 h3{font-size:16px;margin:0 0 8px}
 p{margin:0 0 10px}
+.scroll+h3{margin-top:24px}
 .muted,figcaption,nav{color:var(--muted)}
 .headline{font-size:15px;padding:10px 14px;margin:8px 0;background:var(--panel);border-left:4px solid var(--accent,var(--series-0));border-radius:4px}
 .headline strong{margin-right:6px}
@@ -31,6 +32,9 @@ figcaption{font-size:13px;margin-top:8px}
 button{font:inherit;color:inherit;background:var(--panel);border:1px solid var(--line);border-radius:6px;padding:3px 10px;cursor:pointer}
 :focus-visible{outline:2px solid var(--series-0);outline-offset:2px}
 .scroll{overflow-x:auto}
+/* A shadow at the side where more is to be seen; it lies under a cover that moves along with the content. */
+.picture,.scroll{--cover:var(--background);background:linear-gradient(to right,var(--cover) 30%,transparent) left/40px 100% no-repeat local,linear-gradient(to left,var(--cover) 30%,transparent) right/40px 100% no-repeat local,linear-gradient(to right,var(--line),transparent) left/14px 100% no-repeat scroll,linear-gradient(to left,var(--line),transparent) right/14px 100% no-repeat scroll}
+figure .picture,figure .scroll{--cover:var(--panel)}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:4px 12px 4px 0;text-align:right;vertical-align:top;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left;white-space:nowrap}
@@ -49,6 +53,7 @@ main,header{max-width:none;padding:0}
 .picture svg{min-width:0}
 .still{display:block}
 .live:has(+.still){display:none}
+figure .picture,figure .scroll,.scroll{background:none}
 figure,.absent{margin-bottom:10px;padding:8px;border:1px solid var(--line);background:none}
 h2{break-after:avoid}
 }

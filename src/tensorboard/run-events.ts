@@ -7,6 +7,7 @@ import { ASSIGNMENT_RECORD, METRIC_RECORD, isKnownPhase, readJournal } from '../
 import type { AssignmentRecord, MetricRecord } from '../report/journals.js';
 import { makeFolders, writeWholeFile } from '../run/files.js';
 import { RUN_FILES } from '../run/folder.js';
+import { assertRunFolder } from '../run/saved.js';
 import { scalarRecord, versionRecord, type Scalar } from './event-file.js';
 
 const STARTED = z.object({ started: z.iso.datetime() });
@@ -18,10 +19,11 @@ const STARTED = z.object({ started: z.iso.datetime() });
  *
  * @param out default: `tensorboard` of the run's folder
  * @returns the file's path
- * @throws FltacError FORMAT or IO naming a journal that cannot be read; IO
+ * @throws FltacError USAGE for a folder that is no run's; FORMAT or IO naming a journal that cannot be read; IO
  */
 export async function writeRunEvents(folder: string, out?: string): Promise<string> {
   const absolute = path.resolve(folder);
+  await assertRunFolder(absolute);
   const metrics = await readJournal(path.join(absolute, RUN_FILES.metrics), METRIC_RECORD, { keep: isKnownPhase });
   const assignments = await readJournal(path.join(absolute, RUN_FILES.assignments), ASSIGNMENT_RECORD, {
     optional: true,

@@ -35,6 +35,10 @@ describe('wrong usage', () => {
     [['judge', 'a.jsonl', '--model', 'm'], /api\.openai\.com\/v1 needs an API key: set OPENAI_API_KEY/],
     [['judge', 'a.jsonl', '--model', 'm', '--base-url', 'x'], /base URL .* must be an http\(s\) address/],
     [['verify'], /missing required argument 'run'/],
+    [['report'], /missing required argument 'run'/],
+    [['report', 'no-such-a', 'no-such-b'], /no-such-a is not a run's folder/],
+    [['tensorboard', 'no-such-a', 'no-such-b'], /no-such-a is not a run's folder/],
+    [['report', 'x', '--format', 'gif'], /--format gif: allowed choices are svg, png/],
     [['verify', 'no-such-folder'], /no-such-folder is not a run's folder/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],
   ])('%j ends with exit code 2, one message on stderr and nothing on stdout', async (argv, message) => {

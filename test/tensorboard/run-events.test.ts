@@ -34,6 +34,7 @@ function jsonl(records: readonly object[]): string {
 
 function runFolder(): string {
   const folder = temporaryFolder();
+  writeFileSync(join(folder, 'config.yaml'), 'scenario: quickstart\n');
   writeFileSync(join(folder, 'environment.json'), JSON.stringify({ started: '2026-01-01T00:00:00.000Z' }));
   writeFileSync(join(folder, 'metrics.jsonl'), jsonl(LINES));
   writeFileSync(join(folder, 'cluster_assignments.jsonl'), jsonl([ASSIGNMENT]));
