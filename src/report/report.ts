@@ -4,6 +4,8 @@ import sharp from 'sharp';
 import { FltacError, messageOf } from '../errors.js';
 import { assertWritable, makeFolders, writeTextFile, writeWholeFile } from '../run/files.js';
 import { plural } from '../run/log.js';
+import { readBench, type Bench } from './benches.js';
+import { benchFigure } from './figures/bench.js';
 import { drawComparisons, drawPortraits, isAbsent, type Drawn, type Figure } from './figures/index.js';
 import { renderPage, type Section } from './page.js';
 import { LIGHT } from './palette.js';
@@ -14,6 +16,8 @@ import { differences, factTable, headline, isPartial, scoreTable, stateOf } from
 export type FigureFormat = 'svg' | 'png';
 
 export interface ReportOptions {
+  /** files of `fltac bench kmeans` and `bench train`, drawn in a section of their own */
+  bench?: readonly string[];
   /** where the page goes; default: report.html in the first run's folder */
   out?: string;
   /** a folder that takes every picture as a file of its own */
@@ -42,10 +46,12 @@ export interface ReportOutcome {
  */
 export async function writeReport(folders: readonly string[], options: ReportOptions = {}): Promise<ReportOutcome> {
   const runs = await readRuns(folders);
+  const benches: Bench[] = [];
+  for (const file of options.bench ?? []) benches.push(await readBench(file));
   const page = path.resolve(options.out ?? path.join(folders[0]!, 'report.html'));
   await assertWritable(page);
   if (options.figures !== undefined) await makeFigureFolder(options.figures);
-  const { html, figures } = await drawReport(runs);
+  const { html, figures } = await drawReport(runs, benches);
   await writeTextFile(page, html);
   const drawn = figures.filter((figure): figure is Figure => !isAbsent(figure));
   const format = options.format ?? 'svg';
@@ -60,7 +66,11 @@ export async function writeReport(folders: readonly string[], options: ReportOpt
 }
 
 /** The page of runs that were read, and all its figures. */
-export async function drawReport(runs: readonly Run[]): Promise<{ html: string; figures: readonly Drawn[] }> {
+export async function drawReport(
+  runs: readonly Run[],
+  benches: readonly Bench[] = [],
+): Promise<{ html: string; figures: readonly Drawn[] }> {
+  const speed = benches.map((bench, i) => benchFigure(bench, `bench-${i + 1}`));
   const together = drawComparisons(runs);
   const each: Drawn[][] = [];
   for (const [i, run] of runs.entries()) {
@@ -89,6 +99,7 @@ export async function drawReport(runs: readonly Run[]): Promise<{ html: string; 
       title: runs.length > 1 ? `Clients and clusters: ${run.name}` : 'Clients and clusters',
       figures: each[i]!,
     })),
+    ...(speed.length === 0 ? [] : [{ id: 'speed', title: 'Speed beside peers', figures: speed }]),
   ];
   const html = renderPage({
     title: `fltac: ${first.config.scenario}`,
@@ -101,7 +112,7 @@ export async function drawReport(runs: readonly Run[]): Promise<{ html: string; 
       'Made by fltac report from the journals of the runs. Only complete rounds are shown. Accuracies stand beside the share ' +
       'of the most frequent label (majority floor) and the untuned backbone.',
   });
-  return { html, figures: [...together, ...each.flat()] };
+  return { html, figures: [...together, ...each.flat(), ...speed] };
 }
 
 function sameSplit(a: Run, b: Run): boolean {

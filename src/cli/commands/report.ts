@@ -32,6 +32,7 @@ export function addReport(program: Command, { io }: CommandContext): void {
     .option('--out <file>', "where the page goes (default: report.html in the first run's folder)")
     .option('--figures <folder>', 'write each picture there as a file, too')
     .addOption(new Option('--format <format>', 'of these files').choices(['svg', 'png']).default('svg'))
+    .option('--bench <file...>', 'measurements of bench kmeans and bench train to draw, too')
     .option('--json', 'print what was drawn as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (folders: string[], { json, ...options }: Options) => {

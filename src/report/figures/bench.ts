@@ -1,0 +1,88 @@
+/** Times of fltac and its peers on the same work. */
+import type { Bench } from '../benches.js';
+import { formatSeconds } from '../../run/log.js';
+import { colourOf } from '../palette.js';
+import { Plot, draw } from '../plot.js';
+import { WIDTH, type Figure } from './figure.js';
+
+/** Heights in pixels: of a side's row, and of what is between two pieces of work. */
+const ROW = 26;
+const BETWEEN = 30;
+/** Room beside the last mark for its label, as a factor of the largest time. */
+const LABEL_ROOM = 6;
+
+/** One measurement: a row for each side, the work's above one another; the scale is logarithmic. */
+export function benchFigure(bench: Bench, id: string): Figure {
+  const points = bench.works.flatMap(({ name, times }) =>
+    times.map(({ side, seconds, ratio }) => ({ work: name, side, ratio, ...seconds })),
+  );
+  const sides = [...new Set(points.map(({ side }) => side))];
+  const works = bench.works.map(({ name }) => name);
+  const title = `${bench.title}: time beside peers`;
+  const label = (point: (typeof points)[number]) => `${timeText(point.median)}${ratioText(point.ratio)}`;
+  const colour = ({ side }: { side: string }) => colourOf(sides.indexOf(side));
+  const at = { y: 'side', fy: 'work' } as const;
+  const svg = draw({
+    alt: `${title}: ${points.map((point) => `${point.work}, ${point.side} ${label(point)}`).join('; ')}`,
+    width: WIDTH,
+    height: 50 + works.length * (sides.length * ROW + BETWEEN),
+    marginLeft: 24 + 7 * Math.max(...sides.map((side) => side.length)),
+    marginRight: 16,
+    marginTop: 26,
+    marginBottom: 40,
+    x: {
+      type: 'log',
+      label: 'seconds',
+      grid: true,
+      ticks: 5,
+      tickFormat: (value: number) => String(value),
+      domain: [
+        Math.min(...points.map(({ least }) => least)) / 1.3,
+        Math.max(...points.map(({ most }) => most)) * LABEL_ROOM,
+      ],
+    },
+    y: { label: null, domain: sides, type: 'band', padding: 0.2 },
+    fy: { label: null, domain: works, axis: null, padding: BETWEEN / (sides.length * ROW + BETWEEN) },
+    marks: [
+      Plot.text(works, {
+        fy: (work: string) => work,
+        text: (work: string) => work,
+        frameAnchor: 'top-left',
+        dy: -16,
+        fontWeight: 'bold',
+      }),
+      Plot.ruleY(points, { ...at, x1: 'least', x2: 'most', stroke: colour, strokeWidth: 3 }),
+      Plot.dot(points, { ...at, x: 'median', r: 5, fill: colour, title: (p) => `${p.side}, ${p.work}: ${label(p)}` }),
+      Plot.text(points, { ...at, x: 'most', text: label, textAnchor: 'start', dx: 10 }),
+    ],
+  });
+  return {
+    id,
+    title,
+    svg,
+    caption:
+      `${bench.about}. The mark is the median, the line goes from the least to the most; "x" is how many times ` +
+      "fltac's time a peer takes, measured in turn. The scale is logarithmic.",
+    table: {
+      head: ['work', 'by', 'median', 'least', 'most', 'times fltac'],
+      rows: points.map((p) => [
+        p.work,
+        p.side,
+        timeText(p.median),
+        timeText(p.least),
+        timeText(p.most),
+        p.ratio === null ? '' : p.ratio.toFixed(2),
+      ]),
+    },
+  };
+}
+
+function ratioText(ratio: number | null): string {
+  return ratio === null ? '' : `, ${ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)} x`;
+}
+
+/** `13.6 ms`, `2.40 s` */
+function timeText(seconds: number): string {
+  if (seconds < 1) return `${(1000 * seconds).toPrecision(3)} ms`;
+  return seconds < 10 ? `${seconds.toFixed(2)} s` : formatSeconds(seconds);
+}
