@@ -84,6 +84,7 @@ describe('the curves of a run', () => {
   });
 
   it('of a folder that is no run are refused by name', async () => {
-    await expect(writeRunEvents(temporaryFolder())).rejects.toMatchObject({ code: 'IO', message: /metrics\.jsonl/ });
+    const message = /is not a run's folder: it has no config\.yaml/;
+    await expect(writeRunEvents(temporaryFolder())).rejects.toMatchObject({ code: 'USAGE', message });
   });
 });
