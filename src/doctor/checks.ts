@@ -56,8 +56,10 @@ function libtorchCheck({ libtorch, addon }: DoctorFacts): DoctorCheck {
     }
     case 'install':
       return check(name, addon.state === 'loaded', 'none here; a build installs one into .libtorch/', BUILD);
-    case 'error':
-      return check(name, false, libtorch.message.split('\n')[0] ?? '', libtorch.message);
+    case 'error': {
+      const [found = '', ...ways] = libtorch.message.split('\n').map((line) => line.trim().replace(/^fix: /, ''));
+      return check(name, false, found, ways.length > 0 ? ways.join('\n') : found);
+    }
   }
 }
 

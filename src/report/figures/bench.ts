@@ -19,7 +19,8 @@ export function benchFigure(bench: Bench, id: string): Figure {
   const sides = [...new Set(points.map(({ side }) => side))];
   const works = bench.works.map(({ name }) => name);
   const title = `${bench.title}: time beside peers`;
-  const label = (point: (typeof points)[number]) => `${timeText(point.median)}${ratioText(point.ratio)}`;
+  type Point = (typeof points)[number];
+  const label = (point: Point) => `${timeText(point.median)}${ratioText(point.ratio)}`;
   const colour = ({ side }: { side: string }) => colourOf(sides.indexOf(side));
   const at = { y: 'side', fy: 'work' } as const;
   const svg = draw({
@@ -52,7 +53,13 @@ export function benchFigure(bench: Bench, id: string): Figure {
         fontWeight: 'bold',
       }),
       Plot.ruleY(points, { ...at, x1: 'least', x2: 'most', stroke: colour, strokeWidth: 3 }),
-      Plot.dot(points, { ...at, x: 'median', r: 5, fill: colour, title: (p) => `${p.side}, ${p.work}: ${label(p)}` }),
+      Plot.dot(points, {
+        ...at,
+        x: 'median',
+        r: 5,
+        fill: colour,
+        title: (p: Point) => `${p.side}, ${p.work}: ${label(p)}`,
+      }),
       Plot.text(points, { ...at, x: 'most', text: label, textAnchor: 'start', dx: 10 }),
     ],
   });
