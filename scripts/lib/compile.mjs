@@ -37,7 +37,10 @@ const KNOWN_FAILURES = [
     /undefined reference to .*(c10|at|torch)::/,
     'libtorch does not fit its headers: remove build/ and .libtorch/ and build again',
   ],
-  [/napi\.h: No such file|node_api\.h: No such file/, 'the npm packages are incomplete: install again (in a checkout: npm ci)'],
+  [
+    /napi\.h: No such file|node_api\.h: No such file/,
+    'the npm packages are incomplete: install again (in a checkout: npm ci)',
+  ],
 ];
 
 /** Where the linker writes, beside the place that running processes load from. */
