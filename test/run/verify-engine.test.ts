@@ -76,7 +76,7 @@ describe('verify on a run of the quickstart', () => {
   it('prints a line for each check, and one for all', async () => {
     const { stdout } = await run('verify', at(''));
     expect(stdout).toMatch(
-      /^pass {2}manifest +\d+ files have their size and SHA-256\n(pass {2}.*\n)+\n.*: 10 checks passed, 0 skipped\n$/,
+      /^pass {2}manifest +\d+ files have their size and SHA-256\n(pass {2}.*\n)+\n.*: 13 checks passed, 0 skipped\n$/,
     );
   });
 });
