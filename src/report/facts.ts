@@ -1,4 +1,5 @@
 /** What the figures share: scores of a run, what it sent, and which cluster stands for which task. */
+import { METHODS } from '../federation/methods.js';
 import { assignLeastCost } from '../federation/scoring.js';
 import type { AssignmentRecord } from './journals.js';
 import type { Evaluation, Run } from './runs.js';
@@ -74,7 +75,7 @@ export interface Traffic {
 
 /**
  * What clients and server sent in the rounds up to `round`: as recorded, or else one adapter of float32 values for each
- * submission and back. undefined where the run did not even record how long its adapters are.
+ * submission and back; nothing where the method averages nothing. undefined where the run did not even record how long its adapters are.
  */
 export function trafficUpTo(run: Run, round: number): Traffic | undefined {
   if (run.communication.length > 0) {
@@ -82,6 +83,7 @@ export function trafficUpTo(run: Run, round: number): Traffic | undefined {
     const total = (of: 'up' | 'down') => records.reduce((sum, record) => sum + record[of], 0);
     return { up: total('up'), down: total('down') };
   }
+  if (METHODS[run.config.method].grouping === 'none') return { up: 0, down: 0 };
   const values = run.environment.adapter_values;
   if (values === undefined) return undefined;
   const sent = run.assignments.filter((record) => record.round > 0 && record.round <= round);

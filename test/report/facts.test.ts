@@ -59,6 +59,10 @@ describe('bytes', () => {
     expect(trafficUpTo({ ...run, environment: {} }, 2)).toBeUndefined();
   });
 
+  it('are none where the method averages nothing', () => {
+    expect(trafficUpTo({ ...run, config: { ...run.config, method: 'local' } }, 2)).toEqual({ up: 0, down: 0 });
+  });
+
   it('are as recorded, where they were', () => {
     const one = (round: number, up: number) => ({ phase: 'communication' as const, round, client: 0, up, down: 3 });
     const recorded = { ...run, communication: [one(1, 10), one(1, 20), one(2, 5)] };
