@@ -10,7 +10,10 @@ export function stringifyConfig(config: RunConfig): string {
 
   function line(key: ConfigKey): string {
     const flowLevel = keyRow(key).kind.reading === 'mapping' ? 3 : 1;
-    return dump({ [key]: config[camelName(key)] }, { flowLevel, lineWidth: -1 });
+    const value = config[camelName(key)];
+    // A block of text that ends in empty lines would end the document after it ("...").
+    const forceQuotes = JSON.stringify(value).includes('\\n');
+    return dump({ [key]: value }, { flowLevel, forceQuotes, lineWidth: -1 });
   }
 }
 

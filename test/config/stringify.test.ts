@@ -55,3 +55,8 @@ it('loads back identical whatever the numbers and texts are', () => {
     { numRuns: 200 },
   );
 });
+
+it('loads back a text that ends in empty lines', () => {
+  const config = makeConfig({ initialAdapter: '¡\n\n', targetModules: ['a\n\n', 'b'] }, {});
+  expect(reload(stringifyConfig(config)).config).toEqual(config);
+});
