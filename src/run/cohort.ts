@@ -31,7 +31,9 @@ const SHARE = { cpu: 8, cuda: 2 } as const;
 /** Vectors of the hidden size that a layer keeps for each token; attention by tensor operations keeps more. */
 const VECTORS = { cpu: 20, cuda: 40 } as const;
 
-const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+function binaryBytes(bytes: number): string {
+  return bytes < 2 ** 30 ? `${Math.ceil(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
 
 type CohortConfig = Pick<RunConfig, 'cohort' | 'batchSize' | 'maxLen' | 'gradientCheckpointing'>;
 
@@ -48,13 +50,13 @@ export function chooseCohort(config: CohortConfig, info: BackboneInfo, memory: M
   const room = (info.freeBytes ?? memory.total) / SHARE[kind];
   const clamp = (size: number) => Math.min(MOST[kind], Math.max(1, Math.floor(size)));
   const size = clamp(room / bytes);
-  const each = `one adapter's activations take up to ${gib(bytes)}`;
+  const each = `one adapter's activations take up to ${binaryBytes(bytes)}`;
   if (kind === 'cpu' && size * bytes > memory.free) {
     const smaller = clamp(memory.free / bytes);
-    return { size: smaller, reason: `${each} and only ${gib(memory.free)} of memory are free` };
+    return { size: smaller, reason: `${each} and only ${binaryBytes(memory.free)} of memory are free` };
   }
   const of = kind === 'cpu' ? `an eighth of the memory is` : `half of the device's free memory is`;
-  return { size, reason: `${each}, ${of} ${gib(room)}, and ${MOST[kind]} are the most` };
+  return { size, reason: `${each}, ${of} ${binaryBytes(room)}, and ${MOST[kind]} are the most` };
 }
 
 /** Bytes of the activations that one adapter's batch keeps for its backward pass, at most. */

@@ -56,6 +56,11 @@ describe('the size of a cohort', () => {
     expect(tight.reason).toMatch(/only 1\.0 GiB of memory are free/);
   });
 
+  it('tells of little memory in MiB', () => {
+    const { reason } = chooseCohort({ ...CONFIG, batchSize: 1 }, TEXT, { total: GIB, free: GIB });
+    expect(reason).toMatch(/take up to [1-9]\d* MiB, an eighth of the memory is 128 MiB,/);
+  });
+
   it('grows with checkpointing, which keeps little of each layer', () => {
     const kept = (2 * 3 + 20) / (20 * 3);
     expect(sizeOf({ ...CONFIG, gradientCheckpointing: true }, TEXT, 8 * GIB)).toBe(Math.floor(2.14 / kept));
