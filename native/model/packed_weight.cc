@@ -31,7 +31,7 @@ struct Operands {
   int64_t out_stride;
 };
 
-// Rows [row, row + rows), panels [first, last), and [begin, end) of what is summed over.
+// Panels [first, last), and [begin, end) of what is summed over.
 struct Block {
   int64_t first, last, begin, end;
 };
