@@ -243,9 +243,13 @@ class RoundProgress {
   /** optimiser steps of the finished parts, and the sum of their losses */
   steps = 0;
   #lossSum = 0;
+  /** by client: its parts that are not finished */
+  readonly #left = new Map<number, number>();
+  #clients = 0;
 
   constructor(jobs: readonly LocalJob[]) {
     this.#jobs = jobs;
+    for (const { client, parts } of jobs) this.#left.set(client, (this.#left.get(client) ?? 0) + parts.length);
     this.#byName = new Map(jobs.map((job) => [`${job.client}/${job.slot}`, job]));
   }
 
@@ -272,6 +276,9 @@ class RoundProgress {
     this.steps += part.steps;
     this.#lossSum += finished.losses.reduce((sum, loss) => sum + loss, 0);
     const { client, failure } = finished;
+    const left = this.#left.get(client)! - 1;
+    this.#left.set(client, left);
+    if (left === 0) this.#clients += 1;
     if (failure !== undefined && !this.failed(client)) {
       this.#failures.set(client, { client, task: part.task.name, reason: failure });
     }
@@ -280,13 +287,8 @@ class RoundProgress {
 
   /** @param running steps of the parts that are trained now */
   progress(running: number): LocalProgress {
-    const own = new Map<number, boolean>();
-    for (const job of this.#jobs) {
-      const finished = job.parts.every((_, index) => this.#losses.has(partName(job, index)));
-      own.set(job.client, finished && (own.get(job.client) ?? true));
-    }
-    const clients = [...own.values()].filter((finished) => finished).length;
-    return { steps: this.steps + running, clients, loss: this.steps === 0 ? null : this.#lossSum / this.steps };
+    const loss = this.steps === 0 ? null : this.#lossSum / this.steps;
+    return { steps: this.steps + running, clients: this.#clients, loss };
   }
 
   result(): ExecutorResult {
