@@ -5,6 +5,10 @@ export interface Kill {
   phase: string;
   /** of the resumed run's files from those of a run that was not interrupted */
   differences: readonly string[];
+  /** what the resumed run told */
+  log: string;
+  /** the resumed run's environment.json */
+  environment: unknown;
 }
 
 export function killRuns(options: {

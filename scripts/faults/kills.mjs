@@ -41,7 +41,8 @@ export async function killRuns({ folder, kills, seed, arguments: given, tell = (
     const resumed = await train(place, given);
     const differences =
       resumed.code === 0 ? differencesOf(expected, contents(place)) : [`exit ${resumed.code}: ${resumed.err}`];
-    results.push({ trigger, afterMs: Math.round(killed.ms), phase, differences });
+    const kept = readJson(join(place, 'environment.json'));
+    results.push({ trigger, afterMs: Math.round(killed.ms), phase, differences, log: resumed.err, environment: kept });
     tell(
       `kill ${i + 1}/${kills} after ${(killed.ms / 1000).toFixed(2)} s (${trigger}), in ${phase}: ` +
         (differences.length === 0 ? 'the same files' : `DIFFERENT: ${differences.join('; ')}`),
@@ -205,8 +206,55 @@ function differencesOf(expected, found) {
   return names.flatMap((name) => {
     if (!found.has(name)) return [`${name} is missing`];
     if (!expected.has(name)) return [`${name} is left over`];
-    return expected.get(name).equals(found.get(name)) ? [] : [`${name} differs`];
+    const [before, after] = [expected.get(name), found.get(name)];
+    return before.equals(after) ? [] : [`${name} differs${howDiffers(name, before, after)}`];
   });
+}
+
+/** What tells a rounding from other data, where a file's kind lets that be told. */
+function howDiffers(name, before, after) {
+  if (name.endsWith('.jsonl')) return `: ${differentLines(before.toString(), after.toString())}`;
+  if (name.endsWith('.safetensors') && before.length === after.length) return `: ${differentValues(before, after)}`;
+  return '';
+}
+
+/** The first line that differs, from a little before the place where it does. */
+function differentLines(before, after) {
+  const [ours, theirs] = [before.split('\n'), after.split('\n')];
+  const line = ours.findIndex((text, i) => text !== theirs[i]);
+  if (line < 0) return `${theirs.length - ours.length} lines more`;
+  const other = theirs[line] ?? '';
+  const place = [...ours[line]].findIndex((letter, i) => letter !== other[i]);
+  const from = Math.max(0, place - 80);
+  return `line ${line + 1}, ${ours[line].slice(from, place + 80)} | ${other.slice(from, place + 80)}`;
+}
+
+/** By tensor: how many values differ and by how much at most. All tensors of a run's files are float32. */
+function differentValues(before, after) {
+  const start = 8 + Number(before.readBigUInt64LE());
+  const header = JSON.parse(before.toString('utf8', 8, start));
+  const tensors = Object.entries(header).filter(([tensor]) => tensor !== '__metadata__');
+  const told = tensors.flatMap(
+    ([
+      tensor,
+      {
+        data_offsets: [from, to],
+      },
+    ]) => {
+      const count = (to - from) / 4;
+      let values = 0;
+      let most = 0;
+      for (let i = 0; i < count; i += 1) {
+        const at = start + from + 4 * i;
+        const distance = Math.abs(before.readFloatLE(at) - after.readFloatLE(at));
+        if (distance === 0) continue;
+        values += 1;
+        most = Math.max(most, distance);
+      }
+      return values === 0 ? [] : [`${tensor} in ${values} of ${count} values, by up to ${most}`];
+    },
+  );
+  return told.length > 0 ? told.slice(0, 4).join('; ') : 'its header or bits alone';
 }
 
 /** Numbers from 0 to below 1 of a seed (Tommy Ettinger's mulberry32, public domain). */

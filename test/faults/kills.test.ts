@@ -18,7 +18,8 @@ afterEach(() => rm(root, { recursive: true }));
 it('a run that is killed and resumed ends with the files of one that was not', { timeout: 300_000 }, async () => {
   const kills = await killRuns({ folder: root, kills: 4, seed: 2, arguments: [...SHORT, '--local-steps', '2'] });
   expect(kills.map((kill) => kill.trigger)).toEqual(['time', 'write', 'checkpoint', 'evaluation']);
-  expect(kills.flatMap((kill) => kill.differences)).toEqual([]);
+  const different = kills.filter((kill) => kill.differences.length > 0);
+  expect(different, JSON.stringify(different, null, 2)).toEqual([]);
 });
 
 /** Starts a run too long to wait for, and sends it signals once it trains. */
