@@ -59,7 +59,7 @@ function messageOf(stderr, folder) {
       .replace(/127\.0\.0\.1:\d+/g, 'localhost')
       .replace(/\.tmp-\d+/g, '.tmp-<process>')
       // A journal's length, which that of its times makes.
-      .replace(/first \d+ bytes/, 'first <n> bytes')
+      .replace(/first \d+ bytes are not those/, 'first <n> bytes are not those')
       .replace(/[0-9a-f]{40,64}/g, '<hash>')
       .replace(/\s+/g, ' ')
       .replace(/^fltac: /, '')

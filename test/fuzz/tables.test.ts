@@ -87,7 +87,8 @@ function damageParquet(draws: Draws): Buffer {
     case 2:
       return damageRuns(draws, sound);
     case 3:
-      return damageHeader(draws, { ...sound, bytes: damageRuns(draws, sound) });
+      // In this order: the bytes of a short page's content may reach into the header after it.
+      return damageRuns(draws, { ...sound, bytes: damageHeader(draws, sound) });
     default:
       return damageBytes(draws, sound.bytes);
   }
