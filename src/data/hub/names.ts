@@ -47,18 +47,24 @@ export function checkFileName(repo: HubRepo, name: unknown): asserts name is str
   if (typeof name === 'string' && name !== '' && !name.includes('\0') && !climbs(name)) return;
   throw new FltacError(
     'NETWORK',
-    `${repoTitle(repo)} lists a file named ${JSON.stringify(name)}, which would lie outside the cache: refused`,
+    `${repoTitle(repo)} lists a file named ${shown(name)}, which would lie outside the cache: refused`,
   );
 }
 
 /** Refuses what is not a git or LFS hash, since it becomes a file name. @throws NETWORK */
 export function checkHash(repo: HubRepo, what: string, hash: unknown): asserts hash is string {
   if (typeof hash === 'string' && /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) return;
-  const found = JSON.stringify(hash) as string | undefined;
   throw new FltacError(
     'NETWORK',
-    `the Hub gave ${(found ?? 'nothing').slice(0, 100)} as ${what} of ${repoTitle(repo)}, where a hash of 40 or 64 hex digits was expected`,
+    `the Hub gave ${shown(hash)} as ${what} of ${repoTitle(repo)}, where a hash of 40 or 64 hex digits was expected`,
   );
+}
+
+/** A value of an answer for a message: short, whatever it is. Arrays and objects, which may lie 20,000 deep, by kind alone. */
+export function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return JSON.stringify(value).slice(0, 100);
 }
 
 /** Whether a name with / between its parts could lead out of the folder it is joined to, or has parts without a name. */

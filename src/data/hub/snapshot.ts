@@ -9,7 +9,7 @@ import { fetchBlob, type HubFile } from './blob.js';
 import { fileSize, isCommit, RepoCache, writing } from './cache.js';
 import { HubUnreachable, type Subject } from './failures.js';
 import { HubHttp } from './http.js';
-import { checkFileName, checkHash, checkRepo, repoTitle, type HubRepo } from './names.js';
+import { checkFileName, checkHash, checkRepo, repoTitle, shown, type HubRepo } from './names.js';
 import type { HubSettings } from './settings.js';
 
 /** Files downloaded at once. */
@@ -88,12 +88,15 @@ async function commitAtHub(repo: HubRepo, revision: string, http: HubHttp): Prom
   return info.sha;
 }
 
-/** Runs a call of @huggingface/hub and words the failure of an answer that is not the JSON it expects. */
+/** Failures within @huggingface/hub that say nothing but that an answer is not the JSON it expects. */
+const MISREADINGS = [SyntaxError, TypeError, RangeError];
+
+/** Runs a call of @huggingface/hub and words such a failure. */
 async function readingJson<T>(http: HubHttp, repo: HubRepo, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    if (error instanceof FltacError || !(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+    if (!MISREADINGS.some((kind) => error instanceof kind)) throw error;
     const message = `${http.settings.endpoint} does not answer as a Hub for ${repoTitle(repo)}: check HF_ENDPOINT`;
     throw new FltacError('NETWORK', message, { cause: error });
   }
@@ -149,7 +152,7 @@ class OnlineSnapshot implements Snapshot {
       if (!Number.isSafeInteger(size) || size < 0) {
         throw new FltacError(
           'NETWORK',
-          `the Hub lists ${entry.path} of ${repoTitle(this.repo)} with size ${String(size)}`,
+          `the Hub lists ${entry.path} of ${repoTitle(this.repo)} with size ${shown(size)}`,
         );
       }
       files.push({ path: entry.path, size, etag });

@@ -117,6 +117,18 @@ describe('a failing answer is put into one line that names the nearest cause', (
     expect(await failureOf(settings)).toMatch(/does not answer as a Hub for model made-up\/model: check HF_ENDPOINT/);
   });
 
+  it.each(['path', 'size', 'oid'])('a listing whose %s lies 20,000 arrays deep', async (key) => {
+    const entry = { type: 'file', path: 'x', size: 4, oid: 'a'.repeat(40), [key]: 0 };
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    const listing = JSON.stringify([entry]).replace(`"${key}":0`, `"${key}":${deep}`);
+    const page = createServer(({ url = '' }, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(url.includes('/tree/') ? listing : JSON.stringify({ _id: '1', id: MODEL.id, sha: 'c'.repeat(40) }));
+    });
+    const settings = settingsFor({ url: await listenOn(page) } as HubServer);
+    expect(await failureOf(settings)).toMatch(/an array|does not answer as a Hub/);
+  });
+
   it('redirects without end, and to something that is no web address', async () => {
     const server = await hubOf(FILES);
     const settings = settingsFor(server);
