@@ -232,6 +232,19 @@ Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
   return out;
 }
 
+// V8 collects by the growth of its own heap, which a result of some objects hardly moves, however large the
+// memory that it holds: without being asked it keeps the centroids of an earlier call beside those of this
+// one. Told of more external memory than any heap may hold it collects at once; that takes milliseconds, so
+// it is done for large results.
+void collect_before_large(Napi::Env env, const Input& input) {
+  constexpr int64_t kLarge = int64_t{32} << 20, kMoreThanAny = int64_t{1} << 40;
+  const int64_t values = input.options.centroids ? input.options.k * input.columns : 0;
+  const auto problems = static_cast<int64_t>(input.problems.size());
+  if (problems * values * static_cast<int64_t>(sizeof(float)) < kLarge) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, kMoreThanAny);
+  Napi::MemoryManagement::AdjustExternalMemory(env, -kMoreThanAny);
+}
+
 }  // namespace
 
 // ([[{ bank, rows } | { values } | { file, tensor? }]], KmeansOptions & { columns?, layout? } & hooks)
@@ -239,6 +252,7 @@ Napi::Value result_to_js(Napi::Env env, KmeansResult& result) {
 Napi::Value kmeans(const Napi::CallbackInfo& info) {
   const Napi::Object object = as_object(info[1], "options");
   const auto input = std::make_shared<const Input>(read_input(info[0], object, read_kmeans_options(object)));
+  collect_before_large(info.Env(), *input);
   // References to JavaScript values are let go on its thread, with the builder of the results.
   const auto held = input->held;
   return run_async<std::vector<KmeansResult>>(

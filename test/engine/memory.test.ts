@@ -155,3 +155,28 @@ describe('memory over rounds', () => {
     expect(memoryHeld()).toBe(0);
   });
 });
+
+describe('memory of K-means', () => {
+  it.skipIf(process.platform !== 'linux')('called again holds no large centroids of the call before', () => {
+    const script = `
+      import { readFileSync } from 'node:fs';
+      const { kmeans } = await import(${JSON.stringify(engine)});
+      const peak = () => 1024 * Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
+      const sizes = { rows: 9, columns: 2 ** 21, k: 8 };
+      const data = Float32Array.from({ length: sizes.rows * sizes.columns }, (_, i) => (i * 7919) % 1009);
+      const once = async () => (await kmeans(data, sizes)).centroids.byteLength;
+      const bytes = await once();
+      const first = peak();
+      for (let call = 0; call < 4; call += 1) {
+        // A result is let go on the event loop.
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        await once();
+      }
+      console.log(JSON.stringify({ bytes, growth: peak() - first }));`;
+    const child = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' });
+    expect(child.stderr).toBe('');
+    const { bytes, growth } = JSON.parse(child.stdout) as Record<'bytes' | 'growth', number>;
+    expect(bytes).toBe(2 ** 26);
+    expect(growth).toBeLessThan(bytes / 2);
+  });
+});
