@@ -1,7 +1,7 @@
 /** The head of a report in words and tables: what ran, what it found beside floor and untuned backbone, what it cost. */
 import { METRICS } from '../federation/metrics.js';
 import { METHODS, learningRate } from '../federation/methods.js';
-import { formatSeconds } from '../run/log.js';
+import { formatSeconds, plural } from '../run/log.js';
 import { score } from '../run/table.js';
 import {
   MEGABYTE,
@@ -21,8 +21,8 @@ import type { Run } from './runs.js';
 export function stateOf(run: Run): string {
   const { plannedRounds, locked } = run;
   const done = lastRound(run);
-  if (done >= plannedRounds) return plannedRounds === 0 ? 'nothing is trained' : `complete: ${plannedRounds} rounds`;
-  return `${locked ? 'in progress' : 'stopped'}: ${done} of ${plannedRounds} rounds`;
+  if (done >= plannedRounds) return plannedRounds === 0 ? 'nothing is trained' : `complete: ${plural(plannedRounds, 'round')}`;
+  return `${locked ? 'in progress' : 'stopped'}: ${done} of ${plural(plannedRounds, 'round')}`;
 }
 
 /** Whether rounds are still to come. */
