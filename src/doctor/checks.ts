@@ -1,6 +1,7 @@
 /** Judges the facts: one row each, with the fix where something is wrong. Pure. */
 import { BUILD_COMMAND as BUILD } from '../engine/load.js';
 import type { DoctorFacts } from './facts.js';
+import type { HubAnswer } from './hub.js';
 
 export interface DoctorCheck {
   name: string;
@@ -74,7 +75,7 @@ function addonChecks({ addon, requiredAbi }: DoctorFacts): DoctorCheck[] {
   ];
 }
 
-function hubChecks({ hub }: DoctorFacts): DoctorCheck[] {
+function hubChecks({ hub, hubAnswer }: DoctorFacts): DoctorCheck[] {
   if (hub.state === 'failed') return [check('Hub settings', false, hub.reason, 'correct the variable it names')];
   const parts = [
     hub.endpoint,
@@ -82,7 +83,27 @@ function hubChecks({ hub }: DoctorFacts): DoctorCheck[] {
     hub.offline ? 'offline (HF_HUB_OFFLINE)' : 'online',
     ...(hub.proxy ? ['through a proxy'] : []),
   ];
-  return [check('Hub settings', true, parts.join(', '), ''), check('Hub cache', true, hub.cacheDir, '')];
+  return [
+    check('Hub settings', true, parts.join(', '), ''),
+    check('Hub cache', true, hub.cacheDir, ''),
+    ...(hubAnswer === undefined ? [] : [answerCheck(hubAnswer)]),
+  ];
+}
+
+/** Any answer shows that the network is there; 401 to a token, that the Hub does not take it. */
+function answerCheck(answer: HubAnswer): DoctorCheck {
+  const name = 'Hub answer';
+  if (answer.state === 'unreachable') {
+    const ways = 'check the network and HTTPS_PROXY, or set HF_HUB_OFFLINE=1 to use only what is in the cache';
+    return check(name, false, `none: ${answer.reason}`, ways);
+  }
+  const { status, ms, tokenSent } = answer;
+  if (status >= 500) return check(name, false, `status ${status} in ${ms} ms`, 'try again later');
+  if (tokenSent && (status === 401 || status === 403)) {
+    return check(name, false, `it refuses the token (${status})`, 'set HF_TOKEN to a valid one, or unset it');
+  }
+  const token = tokenSent && status === 200 ? ', and takes the token' : '';
+  return check(name, true, `it answers in ${ms} ms${token}`, '');
 }
 
 function quickstartCheck({ quickstart }: DoctorFacts): DoctorCheck {

@@ -11,6 +11,7 @@ import type { ToolCheck } from '../../scripts/lib/tools.mjs';
 import { cacheFromEnvironment, hubSettings } from '../data/hub/settings.js';
 import { chooseWaitPolicy, loadFailure, NATIVE_ABI, packageRoot } from '../engine/load.js';
 import { memoryLimit } from '../engine/memory.js';
+import { askHub, type HubAnswer } from './hub.js';
 
 /** What a child process found when it loaded the addon. */
 export type AddonFacts =
@@ -34,6 +35,8 @@ export interface DoctorFacts {
   memoryBytes: number;
   disk: { folder: string; freeBytes: number };
   hub: HubFacts;
+  /** what the Hub said; absent where it was not asked */
+  hubAnswer?: HubAnswer;
   /** files of the embedded quickstart, relative to quickstart/ */
   quickstart: readonly string[];
 }
@@ -46,9 +49,17 @@ const addon = require('bindings')({ bindings: 'fltac', module_root: process.argv
 process.stdout.write(JSON.stringify({ abiVersion: addon.abiVersion, ...addon.buildInfo() }));
 `;
 
-export async function gatherFacts(env: NodeJS.ProcessEnv = process.env): Promise<DoctorFacts> {
+/** @param asksHub whether the network may be used, to ask the Hub */
+export async function gatherFacts(env: NodeJS.ProcessEnv = process.env, asksHub = false): Promise<DoctorFacts> {
   const libtorch = gatherLibtorch(packageRoot, env);
-  const [addon, disk, quickstart] = await Promise.all([probeAddon(env), diskFacts(), quickstartFiles()]);
+  const hub = hubFacts(env);
+  const asks = asksHub && hub.state === 'read' && !hub.offline;
+  const [addon, disk, quickstart, hubAnswer] = await Promise.all([
+    probeAddon(env),
+    diskFacts(),
+    quickstartFiles(),
+    asks ? askHub(env, hub.cacheDir) : undefined,
+  ]);
   return {
     platform: process.platform,
     arch: process.arch,
@@ -60,7 +71,8 @@ export async function gatherFacts(env: NodeJS.ProcessEnv = process.env): Promise
     cpu: cpuFacts(env),
     memoryBytes: memoryLimit(),
     disk,
-    hub: hubFacts(env),
+    hub,
+    ...(hubAnswer && { hubAnswer }),
     quickstart,
   };
 }

@@ -1,9 +1,11 @@
+import { createServer } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { judge } from '../../src/doctor/checks.js';
 import { failureOf, x86Level } from '../../src/doctor/facts.js';
 import type { DoctorFacts } from '../../src/doctor/facts.js';
 import { formatDoctorReport, isHealthy, runDoctor } from '../../src/doctor/index.js';
 import type { DoctorCheck } from '../../src/doctor/index.js';
+import { listenOn } from '../support/hub.js';
 
 const healthy: DoctorFacts = {
   platform: 'linux',
@@ -126,5 +128,57 @@ describe('the report', () => {
     expect(hub?.ok).toBe(false);
     expect(hub?.found).toContain('HF_ENDPOINT');
     expect(report.checks.length).toBeGreaterThan(10);
+  });
+});
+
+describe('the Hub', () => {
+  const asked = async (env: NodeJS.ProcessEnv): Promise<DoctorCheck | undefined> =>
+    (await runDoctor({ ...process.env, ...env }, { hub: true })).checks.find(({ name }) => name === 'Hub answer');
+
+  it('answers, and takes the token', async () => {
+    const page = createServer((_, response) => response.end('{"name": "me"}'));
+    const HF_ENDPOINT = await listenOn(page);
+    expect(await asked({ HF_ENDPOINT, HF_TOKEN: 'hf_good' })).toMatchObject({
+      ok: true,
+      found: expect.stringMatching(/^it answers in \d+ ms, and takes the token$/) as string,
+    });
+  });
+
+  it('refuses the token', async () => {
+    const page = createServer(({ headers }, response) => {
+      response.statusCode = headers.authorization === 'Bearer hf_bad' ? 401 : 200;
+      response.end();
+    });
+    const HF_ENDPOINT = await listenOn(page);
+    const check = await asked({ HF_ENDPOINT, HF_TOKEN: 'hf_bad' });
+    expect(check).toMatchObject({ ok: false, found: 'it refuses the token (401)' });
+    expect(JSON.stringify(check)).not.toContain('hf_bad');
+  });
+
+  it('without a token needs no account', async () => {
+    const HF_ENDPOINT = await listenOn(
+      createServer((_, response) => {
+        response.statusCode = 401;
+        response.end();
+      }),
+    );
+    expect(await asked({ HF_ENDPOINT, HF_TOKEN: '' })).toMatchObject({ ok: true });
+  });
+
+  it('cannot be reached', async () => {
+    const closed = createServer();
+    const HF_ENDPOINT = await listenOn(closed);
+    await new Promise((resolve) => closed.close(resolve));
+    expect(await asked({ HF_ENDPOINT, HF_TOKEN: '' })).toMatchObject({
+      ok: false,
+      found: expect.stringContaining('ECONNREFUSED') as string,
+      fix: expect.stringContaining('HF_HUB_OFFLINE=1') as string,
+    });
+  });
+
+  it('is not asked where that is not wished, nor with HF_HUB_OFFLINE', async () => {
+    const { checks } = await runDoctor({ ...process.env, HF_ENDPOINT: 'http://127.0.0.1:1' });
+    expect(checks.map(({ name }) => name)).not.toContain('Hub answer');
+    expect(await asked({ HF_ENDPOINT: 'http://127.0.0.1:1', HF_HUB_OFFLINE: '1' })).toBeUndefined();
   });
 });

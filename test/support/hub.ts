@@ -1,6 +1,8 @@
 /** What tests of the Hub need: a small repository of made-up files, settings without waits, a log that keeps its lines. */
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { hubSettings, type HubSettings } from '../../src/data/hub/settings.js';
@@ -78,4 +80,14 @@ export function gitHash(content: Buffer | string): string {
     .update(`blob ${Buffer.byteLength(content)}\0`)
     .update(content)
     .digest('hex');
+}
+
+/** Lets a server listen on a free port until the test ends. @returns its address */
+export async function listenOn(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

@@ -11,6 +11,7 @@ Exit code 1 where a check fails.
 
 Examples:
   fltac doctor
+  fltac doctor --hub             and whether the Hub answers and takes HF_TOKEN
   fltac doctor --format json`;
 
 export function addDoctor(program: Command, { io, setExitCode }: CommandContext): void {
@@ -18,11 +19,12 @@ export function addDoctor(program: Command, { io, setExitCode }: CommandContext)
     .command('doctor')
     .summary('check what this machine has and lacks')
     .description('Checks Node, the build tools, libtorch and the native engine, and names the fix of each fault.')
+    .option('--hub', 'ask the Hub whether it answers and takes the token; without this no network is used')
     .addOption(formatOption())
     .addHelpText('after', EXAMPLES)
-    .action(async ({ format }: FormatOptions) => {
+    .action(async ({ format, hub }: FormatOptions & { hub?: boolean }) => {
       const { formatDoctorReport, isHealthy, runDoctor } = await import('../../doctor/index.js');
-      const report = await runDoctor(io.env);
+      const report = await runDoctor(io.env, { hub: hub ?? false });
       printResult(io, format, report, formatDoctorReport);
       if (!isHealthy(report)) setExitCode(ExitCode.failed);
     });

@@ -1,11 +1,11 @@
-import { createServer, type Server } from 'node:http';
-import { connect, type AddressInfo } from 'node:net';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { createServer } from 'node:http';
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
 import type { HubRepo } from '../../../src/data/hub/names.js';
 import type { HubSettings } from '../../../src/data/hub/settings.js';
 import { withSnapshot } from '../../../src/data/hub/snapshot.js';
 import type { HubFault, HubServer } from '../../support/hub-server.js';
-import { IMPATIENT, hubOf, keptLog, settingsFor, type KeptLog } from '../../support/hub.js';
+import { IMPATIENT, hubOf, keptLog, listenOn, settingsFor, type KeptLog } from '../../support/hub.js';
 
 const MODEL: HubRepo = { type: 'model', id: 'made-up/model' };
 const TOKEN = 'secret-of-a-mirror_123';
@@ -245,15 +245,6 @@ describe('a proxy', () => {
     expect(proxy.targets).toEqual([]);
   });
 });
-
-async function listenOn(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 /** A proxy that tunnels (CONNECT) and notes where to. */
 async function startProxy(): Promise<{ url: string; targets: string[] }> {
