@@ -26,7 +26,7 @@ import { planAdapters, trueTask, type Plan } from './plan.js';
 import { aggregate, mostClusters, type Assignment, type Averaged, type Submission } from './server.js';
 import type { FederationSettings } from './settings.js';
 import { progressNote, tellClients, tellOutliers, warnOnce } from './tell.js';
-import { boundUpdates, type Update } from './updates.js';
+import { boundUpdates, mostNorm, type Update } from './updates.js';
 
 export interface FederationOptions {
   engine: Engine;
@@ -353,18 +353,13 @@ export class Federation {
     return aggregate({ bank, centres, submissions, assignment, weights, aggregation, round });
   }
 
-  /** The longest update that counts whole; null where none is bounded. What is not sent is not bounded either. */
-  #mostNorm(): number | null {
-    return this.method.grouping === 'none' ? null : (this.#options.settings.maxUpdateNorm ?? null);
-  }
-
   #bound(round: number, before: FederationState, submissions: readonly Submission[]): Update[] {
     return boundUpdates({
       bank: this.#bank,
       submissions,
       adapters: this.plan.adapters,
       received: (i) => heldBefore(before, i),
-      maxUpdateNorm: this.#mostNorm(),
+      maxUpdateNorm: mostNorm(this.method, this.#options.settings),
       round,
     });
   }
@@ -388,7 +383,7 @@ export class Federation {
     geometry: Geometry | undefined,
   ): RoundAssignment {
     const { plan, method } = this;
-    const maxUpdateNorm = this.#mostNorm();
+    const maxUpdateNorm = mostNorm(method, this.#options.settings);
     const recorded = recordAssignment({ plan, method, submissions, assignment, updates, maxUpdateNorm, geometry });
     const own = ownNumbers(plan.adapters, new Set(submissions.map(({ row }) => row)));
     const labels = own.map((number) => (number === undefined ? undefined : recorded.labels[number]));

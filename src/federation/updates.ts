@@ -2,8 +2,10 @@
 import type { AdapterLayout } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import type { Bank } from './engine.js';
+import type { Method } from './methods.js';
 import type { PlannedAdapter } from './plan.js';
 import type { Submission } from './server.js';
+import type { FederationSettings } from './settings.js';
 
 /** One submission against the adapter that its client had received. */
 export interface Update {
@@ -23,6 +25,14 @@ export function updateOf({ tensors, size }: AdapterLayout, received: Float32Arra
     if (squares > before) movedTensors += 1;
   });
   return { movedTensors, norm: Math.sqrt(squares) };
+}
+
+/** The longest update that counts whole; null where none is bounded. What is not sent is not bounded either. */
+export function mostNorm(
+  { grouping }: Pick<Method, 'grouping'>,
+  { maxUpdateNorm = null }: Pick<FederationSettings, 'maxUpdateNorm'>,
+): number | null {
+  return grouping === 'none' ? null : maxUpdateNorm;
 }
 
 export interface BoundOptions {

@@ -464,6 +464,7 @@ describe('verify', () => {
     { aggregation: 'fedsa', participation: 0.6 },
     { method: 'centralized', participation: 2 },
     { uploadFormat: 'int8', maxUpdateNorm: 0.05 },
+    { method: 'local', maxUpdateNorm: 0.05 },
   ] as const)('passes %j', async (changes) => {
     await trained({ ...changes, saveSubmissions: true });
     expect((await verify(true)).failed).toEqual({});

@@ -1,6 +1,7 @@
 /** Checks what is told of a round's submissions besides their labels: where they lay, and which of them stand out. */
 import { isDeepStrictEqual } from 'node:util';
 import { findOutliers } from '../../federation/outliers.js';
+import { mostNorm } from '../../federation/updates.js';
 import type { Evidence, Journals } from './evidence.js';
 import { skipped, type Faults, type Finding } from './findings.js';
 import type { AssignmentLine, GeometryLine } from './journals.js';
@@ -46,13 +47,13 @@ function isSample({ submissions }: GeometryLine, n: number): boolean {
 }
 
 function checkStandingOut(
-  { config }: Evidence,
+  { config, method }: Evidence,
   { round, labels, update_norms: norms, clipped, outliers, clients, true_tasks: tasks }: AssignmentLine,
   measured: GeometryLine | undefined,
   faults: Faults,
 ): void {
   if (norms === undefined) return;
-  const most = config.maxUpdateNorm ?? Infinity;
+  const most = mostNorm(method, config) ?? Infinity;
   const shortened = [...norms.keys()].filter((i) => norms[i]! > most);
   if (!isDeepStrictEqual(clipped, shortened))
     faults.add(`round ${round}: clipped is not what update_norms and max_update_norm give`);
