@@ -61,7 +61,7 @@ export interface RoundClients {
   readonly failed: readonly LocalFailure[];
   /** false where too few results arrived: then all clients keep what they held */
   readonly aggregated: boolean;
-  /** whether every client with data took its whole part */
+  /** whether every client with data took its whole part, and the round counted */
   readonly everyone: boolean;
 }
 

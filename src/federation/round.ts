@@ -272,8 +272,8 @@ export class Federation {
     aggregated: boolean,
     holders: number,
   ): RoundClients {
-    const everyone = selected.length === holders && dropped.length + stragglers.size + failed.length === 0;
-    return { selected, dropped, stragglers: [...stragglers.keys()], failed, aggregated, everyone };
+    const whole = selected.length === holders && dropped.length + stragglers.size + failed.length === 0;
+    return { selected, dropped, stragglers: [...stragglers.keys()], failed, aggregated, everyone: aggregated && whole };
   }
 
   /** Evaluates the adapters that clients hold now. */

@@ -1,8 +1,10 @@
 /** A federation in memory, opened from a configuration: the round loop without a run's folder. */
 import type { RunConfig } from '../config/schema.js';
+import { FltacError } from '../errors.js';
 import type { EvaluationCache } from '../federation/evaluation.js';
 import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS, learningRate } from '../federation/methods.js';
+import { clientsAsked, participationOf } from '../federation/participation.js';
 import { Federation, type FederationOptions } from '../federation/round.js';
 import { silentLog } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
@@ -52,10 +54,25 @@ function settingsOf(config: RunConfig): RunConfig {
 /** What a federation of an open run has besides the run. */
 type Extras = Pick<FederationOptions, 'log' | 'keepSubmissions'> & { cache?: EvaluationCache };
 
-/** The federation of an open run. @throws FltacError as Federation.create and loadInitialAdapter */
+/** Only the partition tells how many of n_clients hold data. @throws FltacError USAGE where no round can have min_clients */
+function assertEnoughClients({ config, rows }: OpenRun): void {
+  const method = METHODS[config.method];
+  const { minClients, participation } = participationOf(method, config);
+  const holders = rows.filter((client) => client.some(({ length }) => length > 0)).length;
+  const asked = clientsAsked(participation, holders);
+  if (minClients <= asked || method.adapters === 'none') return;
+  throw new FltacError(
+    'USAGE',
+    `min_clients is ${minClients}, but of ${rows.length} clients ${holders} hold data and a round asks ${asked} ` +
+      '(participation): no round would count; lower min_clients, or change the partition',
+  );
+}
+
+/** The federation of an open run. @throws FltacError USAGE for min_clients; as Federation.create and loadInitialAdapter */
 export async function federationOf(run: OpenRun, extras: Extras): Promise<Federation> {
   const { engine, spec, config, face, scenario } = run;
   const source = config.initialAdapter;
+  assertEnoughClients(run);
   const initial = source === null ? {} : { initial: await loadInitialAdapter(face, source, engine.layout(spec), spec) };
   return Federation.create({
     engine,

@@ -395,6 +395,13 @@ describe('clients that do not take part', () => {
     expect(warnings.join()).toMatch(/round 1: .*min_clients is 3.*nothing is averaged/);
   });
 
+  it('that averages nothing is told in its clients, though all of them were asked', async () => {
+    const { federation } = make({ minClients: 5 });
+    const { clients } = await federation.round(1);
+    expect(clients).toMatchObject({ selected: [0, 1, 2, 3], dropped: [], failed: [] });
+    expect([clients.aggregated, clients.everyone]).toEqual([false, false]);
+  });
+
   it('may leave tasks without an adapter in a round, which is told', async () => {
     const counts = [
       [9, 9, 0],

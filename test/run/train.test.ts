@@ -357,6 +357,22 @@ describe('a run that fails', () => {
     expect((await readJsonl(inFolder('metrics.jsonl'))).at(-1)).toMatchObject({ round: 2, phase: 'round_done' });
   });
 
+  it('for want of clients with data says how many there are, and leaves an earlier run as it is', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    const before = await contents(folder);
+    const few = { nClients: 12, dirichletAlpha: 0.02, minClients: 12 } as const;
+    const training = trainRun(fakeConfig(folder, few), fakeRun({ overwrite: true }).context);
+    await expect(training).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(
+        /^min_clients is 12, but of 12 clients (\d+) hold data and a round asks \1 .*lower min_clients/,
+      ) as string,
+    });
+    expect(await contents(folder)).toEqual(before);
+    await trainRun(fakeConfig(folder, { ...few, method: 'none' }), fakeRun({ overwrite: true }).context);
+    await trainRun(fakeConfig(folder, { ...few, method: 'centralized' }), fakeRun({ overwrite: true }).context);
+  });
+
   it('for want of a device fails before its model is looked for', async () => {
     const run = fakeRun();
     const parts = run.context.parts!;
