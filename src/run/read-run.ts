@@ -1,7 +1,7 @@
 /** What a run's folder tells of the run: its settings, scores and costs, from config.yaml and metrics.jsonl alone. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { CONFIG_KEYS, camelName, keyRow, type RunConfig } from '../config/index.js';
+import { CONFIG_KEYS, camelName, keyRow, type ConfigKey, type RunConfig } from '../config/index.js';
 import { FltacError, messageOf } from '../errors.js';
 import { METHODS } from '../federation/methods.js';
 import { RUN_FILES } from './folder.js';
@@ -127,11 +127,19 @@ function parseRecords(text: string, file: string): MetricsRecord[] {
     });
 }
 
-/** A finished run of another length would pass for this one. */
+/** Keys that a resumed run may change, but that decide what it reports: a finished run of others would pass for this one. */
+const DECIDE_RESULTS: readonly ConfigKey[] = [
+  'rounds',
+  'min_clients',
+  'on_client_failure',
+  'max_eval_batches',
+  'eval_batch_size',
+];
+
 function assertSameSettings(there: RunConfig, wanted: RunConfig): void {
   const different = CONFIG_KEYS.filter((key) => {
     const name = camelName(key);
-    const compared = keyRow(key).resume === 'fixed' || key === 'rounds';
+    const compared = keyRow(key).resume === 'fixed' || DECIDE_RESULTS.includes(key);
     return compared && JSON.stringify(there[name]) !== JSON.stringify(wanted[name]);
   });
   if (different.length === 0) return;

@@ -133,6 +133,18 @@ describe('a comparison', () => {
     expect(run.engine.waves).toEqual([]);
   });
 
+  it.each([{ maxEvalBatches: 1 }, { evalBatchSize: 8 }, { minClients: 2 }, { onClientFailure: 'exclude' }] as const)(
+    'does not take a finished run for one of other %j, which a resumed run may change',
+    async (changes) => {
+      await compareRuns([planned('fltac', 1)], fakeRun().context);
+      const run = fakeRun();
+      await expect(compareRuns([planned('fltac', 1, changes)], run.context)).rejects.toThrow(
+        /holds a run with \w+ \S+, not/,
+      );
+      expect(run.engine.waves).toEqual([]);
+    },
+  );
+
   it('refuses records that are not JSON', async () => {
     const run = planned('fltac', 1);
     await compareRuns([run], fakeRun().context);
