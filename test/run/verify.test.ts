@@ -520,6 +520,29 @@ describe('verify', () => {
     expect(text).toMatch(/^skip manifest: /);
   });
 
+  it('passes a run that was resumed to be evaluated on other rows, and holds its rounds to those', async () => {
+    const before = { ...FAKE_ADAPTER, evalEvery: 1, evalBatchSize: 8 } as const;
+    await trained({ ...before, rounds: 2, maxEvalBatches: 1 });
+    const after = fakeConfig(folder, { ...before, rounds: 4, maxEvalBatches: 2 });
+    await trainRun(after, fakeRun({ resume: true }).context);
+    const { failed, text } = await verify(true);
+    expect(failed).toEqual({});
+    expect(text).toContain('6 metrics and losses, equal in every digit; 3 rounds were evaluated on other rows');
+    await editJournal('metrics.jsonl', (row) => row['phase'] === 'eval' && row['round'] === 4 && (row['rows'] = 8));
+    expect((await verify()).failed['metrics']).toMatch(/^round 4, sst2: rows is 8, in round 3 it was 16/);
+  });
+
+  it.each(['cpu', 'threads', 'device'])(
+    'holds a run that went on with another %s to what rounding allows',
+    async (field) => {
+      await trained();
+      const made = JSON.parse(await readFile(at('environment.json'), 'utf8')) as Row;
+      const resumed = [{ after_round: 2, started: 'later', [field]: 'another' }];
+      await writeFile(at('environment.json'), JSON.stringify({ ...made, resumed }));
+      expect((await verify(true)).text).toMatch(/^pass metrics, evaluated anew: .* equal but for rounding/m);
+    },
+  );
+
   it("passes a run that was killed in the middle of a journal's line", async () => {
     await killedBefore('checkpoint/state.json', 2, FAKE_ADAPTER);
     for (const name of ['metrics.jsonl', 'cluster_assignments.jsonl', 'geometry.jsonl']) {

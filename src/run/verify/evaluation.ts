@@ -9,7 +9,7 @@ import { RUN_FILES } from '../folder.js';
 import { openRun, type OpenRun, type RunContext } from '../open.js';
 import { chooseTasks, initialAdapterOf, openRoundOf } from '../saved.js';
 import { flattenAdapter } from '../../federation/initial.js';
-import { readJson, type Evidence, type Journals } from './evidence.js';
+import { partOf, readJson, type Evidence, type Journals } from './evidence.js';
 import { attempt, type Faults, type Finding } from './findings.js';
 import type { EvalLine } from './journals.js';
 
@@ -63,13 +63,22 @@ async function checkMetric(
   const saved = metrics.rounds
     .filter(({ round, evals }) => evals.length > 0 && run.savedRounds.includes(round))
     .map(({ round, evals }) => ({ round, evals, hasFile: true }));
+  const rowsOf = (evals: readonly EvalLine[]) => evals.map(({ task, rows }) => `${task} ${rows}`).join();
+  // What the configuration says now; a resumed run may have been evaluated on other rows before.
+  const now = metrics.rounds.findLast(({ evals }) => evals.length > 0) ?? { round: 0, evals: metrics.untuned };
   let compared = 0;
+  let others = 0;
   for (const { round, evals, hasFile } of [...untuned, ...last, ...saved]) {
+    const earlier = partOf(run, round) < partOf(run, now.round);
+    if (earlier && rowsOf(evals) !== rowsOf(now.evals)) {
+      others += 1;
+      continue;
+    }
     try {
       const held = await openRoundOf(open, { folder: run.folder, round, hasFile });
       try {
         const { scores } = await evaluateSaved(held, chooseTasks(open, undefined), context);
-        for (const score of scores) compareScore(round, evals, score, same, faults);
+        for (const score of scores) compareScore(round, evals, score, { same, earlier }, faults);
         compared += scores.length;
       } finally {
         held.dispose();
@@ -81,14 +90,16 @@ async function checkMetric(
   const how = same
     ? 'equal in every digit'
     : `equal but for rounding (another machine or version: a loss within ${ELSEWHERE.loss}, a metric within ${ELSEWHERE.metric})`;
-  return faults.finding('metrics, evaluated anew', `${compared} metrics and losses, ${how}`);
+  const left = others === 0 ? '' : `; ${others} rounds were evaluated on other rows, before the run was resumed`;
+  return faults.finding('metrics, evaluated anew', `${compared} metrics and losses, ${how}${left}`);
 }
 
+/** @param earlier before the run was resumed, perhaps with other batches: the mean of their means is not compared then */
 function compareScore(
   round: number,
   evals: readonly EvalLine[],
   { task, metric, loss, ...counts }: TaskScore,
-  same: boolean,
+  { same, earlier }: { same: boolean; earlier: boolean },
   faults: Faults,
 ): void {
   const told = evals.find((line) => line.task === task);
@@ -109,14 +120,17 @@ function compareScore(
       );
   }
   const near = (a: number, b: number, tolerance: number) => Math.abs(a - b) <= (same ? 0 : tolerance);
-  if (!near(told.metric, metric, ELSEWHERE.metric)) {
+  const overBatches = earlier && counts.tokens !== undefined;
+  if (!overBatches && !near(told.metric, metric, ELSEWHERE.metric)) {
     faults.add(`round ${round}, ${task}: metrics.jsonl has the metric ${told.metric}, the adapters give ${metric}`);
   } else if (!near(told.loss, loss, ELSEWHERE.loss * loss)) {
     faults.add(`round ${round}, ${task}: metrics.jsonl has the loss ${told.loss}, the adapters give ${loss}`);
   }
 }
 
-async function onSameMachine({ folder }: Evidence, open: OpenRun): Promise<boolean> {
+async function onSameMachine({ folder, continuations }: Evidence, open: OpenRun): Promise<boolean> {
+  // A continuation tells only what was different.
+  if (continuations.some((facts) => SAME.some((field) => field in facts))) return false;
   const made = await readJson(path.join(folder, RUN_FILES.environment));
   const now = JSON.parse(JSON.stringify(environmentRecord(open))) as Record<string, unknown>;
   return SAME.every((field) => isDeepStrictEqual(made[field], now[field]));

@@ -33,6 +33,14 @@ export interface Evidence {
   plannedRounds: number;
   /** rounds with adapters_round_<t>.pt, in order */
   savedRounds: readonly number[];
+  /** in order */
+  continuations: readonly Continuation[];
+}
+
+/** One of `resumed` in environment.json: after which round a run went on, and what was different then. */
+export interface Continuation {
+  readonly after_round: number;
+  readonly [fact: string]: unknown;
 }
 
 export async function gatherEvidence(folder: string, face: EngineFace, config: RunConfig): Promise<Evidence> {
@@ -44,7 +52,21 @@ export async function gatherEvidence(folder: string, face: EngineFace, config: R
     .sort((a, b) => a - b);
   const plannedRounds = method.adapters === 'none' ? 0 : config.rounds;
   const aggregation = aggregationOf(method.grouping, config.aggregation);
-  return { folder, face, config, method, aggregation, plannedRounds, savedRounds };
+  const continuations = await continuationsOf(path.join(folder, RUN_FILES.environment));
+  return { folder, face, config, method, aggregation, plannedRounds, savedRounds, continuations };
+}
+
+/** None where the record cannot be read, which is the fault of checks that need it. */
+async function continuationsOf(environment: string): Promise<Continuation[]> {
+  const { resumed }: Record<string, unknown> = await readJson(environment).catch(() => ({}));
+  const isContinuation = (entry: unknown): entry is Continuation =>
+    typeof entry === 'object' && entry !== null && 'after_round' in entry && Number.isSafeInteger(entry.after_round);
+  return Array.isArray(resumed) ? resumed.filter(isContinuation) : [];
+}
+
+/** How often a run had been resumed before a round; round 0 is evaluated within the first. */
+export function partOf({ continuations }: Pick<Evidence, 'continuations'>, round: number): number {
+  return continuations.filter(({ after_round }) => after_round < Math.max(1, round)).length;
 }
 
 /** The partition and the plan that follow from config.yaml and the number of rows in partition.json. */

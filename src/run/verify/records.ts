@@ -13,6 +13,7 @@ import {
   arrivedAdapters,
   expectedLocals,
   holders,
+  partOf,
   readJson,
   type Evidence,
   type Journals,
@@ -60,12 +61,15 @@ export function checkPartition({ found, expected, plan }: PlanEvidence, faults: 
 /** Complete rounds in order, with the records that configuration and partition ask for. */
 export function checkMetrics(run: Evidence, plan: Plan, { metrics }: Journals, faults: Faults): Finding {
   const held = new Set(plan.adapters.flatMap(({ parts }) => parts.map(({ task }) => plan.tasks[task]!)));
-  const same = { held, untuned: metrics.untuned };
-  if (metrics.rounds.length > 0 || run.plannedRounds === 0) checkEvals(0, metrics.untuned, same, faults);
+  const untuned = { round: 0, evals: metrics.untuned };
+  if (metrics.rounds.length > 0 || run.plannedRounds === 0) checkEvals(untuned, held, untuned, faults);
+  // A resumed run may be evaluated on other rows than before.
+  const evaluated = [untuned, ...metrics.rounds.filter(({ evals }) => evals.length > 0)];
+  const firstOf = new Map([...evaluated].reverse().map((entry) => [partOf(run, entry.round), entry]));
   for (const lines of metrics.rounds) {
     checkClients(run, plan, lines, faults);
     checkLocals(run, plan, lines, faults);
-    if (lines.evals.length > 0) checkEvals(lines.round, lines.evals, same, faults);
+    if (lines.evals.length > 0) checkEvals(lines, held, firstOf.get(partOf(run, lines.round))!, faults);
   }
   const { length } = metrics.rounds;
   if (length > run.plannedRounds) faults.add(`${length} rounds are recorded, config.yaml has ${run.plannedRounds}`);
@@ -131,27 +135,28 @@ function checkLosses(
   }
 }
 
-/** @param untuned evaluations before any training, on the same rows */
-function checkEvals(
-  round: number,
-  evals: RoundLines['evals'],
-  { held, untuned }: { held: ReadonlySet<string>; untuned: readonly EvalLine[] },
-  faults: Faults,
-): void {
+interface Evaluated {
+  round: number;
+  evals: readonly EvalLine[];
+}
+
+/** @param first an evaluation on the same rows */
+function checkEvals({ round, evals }: Evaluated, held: ReadonlySet<string>, first: Evaluated, faults: Faults): void {
+  const when = first.round === 0 ? 'before any training' : `in round ${first.round}`;
   const tasks = evals.map(({ task }) => task);
   if (tasks.length !== held.size || !tasks.every((task) => held.has(task)) || new Set(tasks).size !== tasks.length) {
     faults.add(`round ${round}: evaluated are ${tasks.join(', ') || 'no tasks'}, not ${[...held].join(', ')}`);
   }
   for (const { task, metric, loss, rows, adapters, ...rest } of evals) {
     const who = `round ${round}, ${task}`;
-    const before = untuned.find((line) => line.task === task);
+    const before = first.evals.find((line) => line.task === task);
     for (const [field, value] of Object.entries({
       rows,
       majority_floor: rest['majority_floor'],
       tokens: rest['tokens'],
     })) {
       if (before?.[field] !== value)
-        faults.add(`${who}: ${field} is ${String(value)}, before any training it was ${String(before?.[field])}`);
+        faults.add(`${who}: ${field} is ${String(value)}, ${when} it was ${String(before?.[field])}`);
     }
     // A language model's records have tokens and its metric is a loss; all others' metric is a share of rows.
     if ('tokens' in rest) continue;
