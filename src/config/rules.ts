@@ -37,6 +37,22 @@ const KMEANS_KEYS = [
   'kmeans_tol',
 ] as const satisfies readonly ConfigKey[];
 
+/** Of what is sent to the server and averaged there. */
+const SERVER_KEYS = [
+  'weights',
+  'aggregation',
+  'upload_format',
+  'max_update_norm',
+] as const satisfies readonly ConfigKey[];
+
+/** Of clients that may be absent: where all rows are in one place there are none. */
+const CLIENT_KEYS = [
+  'participation',
+  'dropout_clients',
+  'straggler_clients',
+  'min_clients',
+] as const satisfies readonly ConfigKey[];
+
 /** What full fine-tuning has no use for: LoRA's, and how the frozen backbone is held and passed over. */
 const LORA_KEYS = [
   'lr',
@@ -63,9 +79,13 @@ export const WITHOUT_EFFECT: readonly Rule[] = [
   { keys: ['max_len'], check: lengthOfImages },
   { keys: ['data'], check: dataOfOthers },
   { keys: ['device'], check: checkDevice },
-  ...(['weights', 'aggregation', 'upload_format'] as const).map((key) => ({
+  ...SERVER_KEYS.map((key) => ({
     keys: [key],
     check: (config: RunConfig) => onlyWith(config, ['fltac', 'fedit', 'oracle'], { baseline: true }),
+  })),
+  ...CLIENT_KEYS.map((key) => ({
+    keys: [key],
+    check: (config: RunConfig) => onlyWith(config, ['fltac', 'fedit', 'local', 'oracle'], { baseline: true }),
   })),
 ];
 

@@ -291,6 +291,18 @@ describe('warnings', () => {
     ]);
     expect(loadConfig({ overrides: ['fedit_steps=full', 'method=fedit'], env: {} }).warnings).toEqual([]);
   });
+
+  it.each([
+    ['centralized', ['participation=3', 'dropout_clients=0.1', 'straggler_clients=0.1', 'min_clients=2']],
+    ['none', ['participation=0.5']],
+    ['local', ['upload_format=int8', 'max_update_norm=1']],
+  ])('tell of what %s has neither clients nor a server for, unless its baseline does', (method, overrides) => {
+    const load = (...more: string[]) => loadConfig({ overrides: [`method=${method}`, ...overrides, ...more], env: {} });
+    expect(load().warnings).toEqual(
+      overrides.map((given) => expect.stringMatching(`^--override ${given} has no effect`) as string),
+    );
+    expect(load('baseline_method=fedit').warnings).toEqual([]);
+  });
 });
 
 describe('scenarios', () => {
