@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile, utimes } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -143,6 +143,17 @@ describe("a run's folder", () => {
     const { pid } = spawnSync(process.execPath, ['-e', '']);
     await mkdir(folder, { recursive: true });
     await writeFile(path.join(folder, 'run.lock'), `${pid} ${os.hostname()}`);
+    await withRunFolder(folder, 'refuse', () => Promise.resolve());
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('with a lock under the own process number is taken over only where it is older than the process', async () => {
+    const lock = path.join(folder, 'run.lock');
+    await mkdir(folder, { recursive: true });
+    await writeFile(lock, `${process.pid} ${os.hostname()}`);
+    await expect(withRunFolder(folder, 'refuse', () => Promise.resolve())).rejects.toMatchObject({ code: 'USAGE' });
+    const before = new Date(Date.now() - process.uptime() * 1000 - 10_000);
+    await utimes(lock, before, before);
     await withRunFolder(folder, 'refuse', () => Promise.resolve());
     expect(await readdir(folder)).toEqual([]);
   });

@@ -17,6 +17,9 @@ export interface LockOptions {
 /** A lock without its owner's name belongs to a run that was killed as it made it. */
 const NAMELESS_MS = 2_000;
 
+/** Times of files may be as coarse as this. */
+const CLOCK_MS = 2_000;
+
 /**
  * Runs `work` while holding the lock file `path`, waiting for whoever holds it. A lock whose process has died (on this
  * machine) or that has not been renewed is taken over. Should two runs ever hold it at once, the hash check at the end
@@ -67,8 +70,16 @@ async function isStale(path: string, staleMs: number): Promise<boolean> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
   // Its owner writes its name right after making it; one that was killed in between never will.
   if (text === '') return Date.now() - found.mtimeMs > NAMELESS_MS;
-  const [pid, host] = (text ?? '').split(' ');
-  return host === hostname() && !isAlive(Number(pid));
+  const [owner, host] = (text ?? '').split(' ');
+  if (host !== hostname()) return false;
+  const pid = Number(owner);
+  // A container that is started again has its host's name and number 1 as before: a lock that is older than this process,
+  // and that its owner would have renewed, is of the one before.
+  return pid === process.pid ? found.mtimeMs < startOfProcess() - CLOCK_MS : !isAlive(pid);
+}
+
+function startOfProcess(): number {
+  return Date.now() - process.uptime() * 1000;
 }
 
 function isAlive(pid: number): boolean {
