@@ -82,7 +82,7 @@ export interface LocalProgress {
   readonly steps: number;
   /** clients whose work is all done */
   readonly clients: number;
-  /** mean loss over the steps of the finished parts; null before there is one */
+  /** mean loss over the steps of the finished parts that did not fail; null before there is one */
   readonly loss: number | null;
 }
 
@@ -240,9 +240,10 @@ class RoundProgress {
   readonly #byName: ReadonlyMap<string, LocalJob>;
   readonly #losses = new Map<string, Float64Array>();
   readonly #failures = new Map<number, LocalFailure>();
-  /** optimiser steps of the finished parts, and the sum of their losses */
-  steps = 0;
-  #lossSum = 0;
+  /** optimiser steps of the finished parts */
+  #steps = 0;
+  /** of those that did not fail: their losses, one a step */
+  readonly #sound = { losses: 0, sum: 0 };
   /** by client: its parts that are not finished */
   readonly #left = new Map<number, number>();
   #clients = 0;
@@ -273,9 +274,12 @@ class RoundProgress {
       );
     }
     this.#losses.set(partName(job, finished.part), finished.losses);
-    this.steps += part.steps;
-    this.#lossSum += finished.losses.reduce((sum, loss) => sum + loss, 0);
-    const { client, failure } = finished;
+    this.#steps += part.steps;
+    const { client, failure, losses } = finished;
+    if (failure === undefined) {
+      this.#sound.losses += losses.length;
+      this.#sound.sum += losses.reduce((sum, loss) => sum + loss, 0);
+    }
     const left = this.#left.get(client)! - 1;
     this.#left.set(client, left);
     if (left === 0) this.#clients += 1;
@@ -287,8 +291,9 @@ class RoundProgress {
 
   /** @param running steps of the parts that are trained now */
   progress(running: number): LocalProgress {
-    const loss = this.steps === 0 ? null : this.#lossSum / this.steps;
-    return { steps: this.steps + running, clients: this.#clients, loss };
+    const { losses, sum } = this.#sound;
+    const loss = losses === 0 ? null : sum / losses;
+    return { steps: this.#steps + running, clients: this.#clients, loss };
   }
 
   result(): ExecutorResult {

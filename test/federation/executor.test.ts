@@ -25,3 +25,31 @@ it('tells how far a round is: a client is done with the last part of its last jo
   expect(told[0]!.loss).toBeNull();
   expect(told.at(-1)!.loss).toBeGreaterThan(0);
 });
+
+it('tells the loss of the others where a client has failed', async () => {
+  const task = fakeTask('a', 1, 40);
+  const rows = Int32Array.from({ length: 20 }, (_, i) => i);
+  const jobs = [0, 1].map((client): LocalJob => ({
+    client,
+    slot: 0,
+    row: client,
+    samples: 20,
+    parts: [{ task, rows, steps: 3 }],
+  }));
+  const engine = new FakeEngine();
+  const bank = engine.createBank({} as never, jobs.length);
+  jobs.forEach(({ row }) => bank.initialise(row, BigInt(row)));
+  const train = engine.train.bind(engine);
+  engine.train = async (...args) => {
+    const results = await train(...args);
+    return results.map((result, i) => (args[1][i]!.row === 0 ? { losses: Float64Array.of(1, NaN, NaN) } : result));
+  };
+  const settings = { seed: 1, lr: 0.1, weightDecay: 0, batchSize: 4, cohort: 1, onClientFailure: 'exclude' as const };
+  const told: LocalProgress[] = [];
+  const { reports } = await new CohortExecutor(engine, bank, settings).run(1, jobs, {
+    onProgress: (progress) => told.push(progress),
+  });
+  const losses = [...reports[0]!.losses];
+  expect(told.find(({ steps }) => steps === 3)!.loss).toBeNull();
+  expect(told.at(-1)!.loss).toBeCloseTo(losses.reduce((sum, loss) => sum + loss, 0) / 3, 12);
+});
