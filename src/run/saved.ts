@@ -50,11 +50,10 @@ export async function findRound(folder: string, wanted: number | undefined): Pro
     .flatMap((name) => /^adapters_round_(\d+)\.pt$/.exec(name)?.[1] ?? [])
     .map(Number)
     .sort((a, b) => a - b);
-  const last = saved.at(-1);
-  if (last === undefined) throw new FltacError('USAGE', `${absolute} has no saved round (adapters_round_<t>.pt)`);
-  const round = wanted ?? last;
-  const hasFile = saved.includes(round);
+  const round = wanted ?? saved.at(-1);
+  const hasFile = round !== undefined && saved.includes(round);
   if (hasFile || round === 0) return { folder: absolute, round, hasFile };
+  if (saved.length === 0) throw new FltacError('USAGE', `${absolute} has no saved round (adapters_round_<t>.pt)`);
   throw new FltacError('USAGE', `round ${round} is not saved in ${absolute}; saved are ${saved.join(', ')}`);
 }
 

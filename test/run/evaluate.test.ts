@@ -56,6 +56,15 @@ describe('evaluating a saved round', () => {
     }
   });
 
+  it('takes the untuned backbone of a run that has saved no round', async () => {
+    await trainRun(fakeConfig(folder), fakeRun().context);
+    const before = await evaluateRun({ folder, round: 0 }, fakeRun().context);
+    for (const round of [1, 2, 3]) await rm(path.join(folder, `adapters_round_${round}.pt`));
+    expect((await evaluateRun({ folder, round: 0 }, fakeRun().context)).tasks).toEqual(before.tasks);
+    await expect(evaluateRun({ folder }, fakeRun().context)).rejects.toThrow(/has no saved round/);
+    await expect(evaluateRun({ folder, round: 1 }, fakeRun().context)).rejects.toThrow(/has no saved round/);
+  });
+
   it('names what is not there: the folder, the round, the task', async () => {
     await trainRun(fakeConfig(folder), fakeRun().context);
     const evaluate = (options: object) => evaluateRun({ folder, ...options }, fakeRun().context);
