@@ -3,6 +3,7 @@ import { extname, isAbsolute, join, resolve } from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import type { CustomTask } from '../config/custom-tasks.js';
 import { FltacError } from '../errors.js';
+import { digestOfFile } from '../run/digest.js';
 import { fileSize } from './hub/cache.js';
 import { hubSettings } from './hub/settings.js';
 import { withSnapshot, type Snapshot } from './hub/snapshot.js';
@@ -54,8 +55,12 @@ async function localFiles(name: string, task: CustomTask): Promise<TaskFiles> {
   return {
     train: list(task.train).map((file) => resolve(file)),
     validation: held === undefined ? undefined : list(held).map((file) => resolve(file)),
-    provenance: { repo: `custom/${name}`, revision: 'local', files },
+    provenance: { repo: `custom/${name}`, revision: 'local', files, sha256: await Promise.all(files.map(digestOf)) },
   };
+}
+
+async function digestOf(file: string): Promise<string> {
+  return digestOfFile(resolve(file));
 }
 
 async function hubFiles(

@@ -46,6 +46,8 @@ export interface Provenance {
   /** the Hub commit, or "local" */
   revision: string;
   files: readonly string[];
+  /** of each file's content, where no commit names it */
+  sha256?: readonly string[];
 }
 
 /** accuracy: share of rows whose class is right; loss: a language model's cross-entropy, lower being better. */

@@ -93,9 +93,11 @@ export function originOf(run: OpenRun): Record<string, JsonValue> {
   const { model, scenario, partition, config } = run;
   const data = scenario.provenance.map(({ repo, revision, files }) => ({ repo, revision, files: [...files] }));
   const rows = partitionRecord(partition, config);
+  const digests = scenario.provenance.flatMap(({ files, sha256 = [] }) => sha256.map((hash, i) => [files[i]!, hash]));
   const origin = {
     model: { id: model.id, revision: model.revision },
     data,
+    ...(digests.length > 0 && { files: Object.fromEntries(digests) as Record<string, string> }),
     partition: digestOfText(JSON.stringify(rows)),
   };
   return JSON.parse(redactor(process.env)(JSON.stringify(origin))) as Record<string, JsonValue>;
@@ -105,7 +107,8 @@ export function originOf(run: OpenRun): Record<string, JsonValue> {
 export function assertSameOrigin(folder: string, record: CheckpointRecord, run: OpenRun): void {
   const now = originOf(run);
   const differences = Object.keys(now).flatMap((name) => {
-    const [there, here] = [record.origin[name] ?? null, now[name]!];
+    // Checkpoints of versions before it do not say what the files held.
+    const [there, here] = [record.origin[name] ?? (name === 'files' ? now[name]! : null), now[name]!];
     return same(there, here) ? [] : [`  ${name}: ${JSON.stringify(there)} there, ${JSON.stringify(here)} now`];
   });
   if (differences.length === 0) return;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -48,6 +49,12 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.unstubAllEnvs();
+});
+
+it('files of this machine are told with the SHA-256 of what they hold', async () => {
+  const [own] = (await load(moodOf())).provenance;
+  const sha256 = Object.values(FILES).map((text) => createHash('sha256').update(text).digest('hex'));
+  expect(own).toMatchObject({ repo: 'custom/mood', revision: 'local', sha256 });
 });
 
 describe('custom tasks of texts', () => {

@@ -308,6 +308,27 @@ describe('a run is not resumed', () => {
     await expect(trainRun(configOf(folder), fewer.context)).rejects.toThrow(/ {2}partition: /);
   });
 
+  it('from local files of the same names and rows that hold something else', async () => {
+    const from = (hash: string, changes: Parameters<typeof fakeRun>[0] = {}) => {
+      const run = fakeRun(changes);
+      const provenance = [{ repo: 'custom/sst2', revision: 'local', files: ['mood.csv'], sha256: [hash] }];
+      run.context.parts!.loadScenario = () =>
+        Promise.resolve({ name: 'glue', metric: 'accuracy' as const, tasks: run.tasks, provenance });
+      return run;
+    };
+    await trainRun(configOf(folder, { rounds: 1 }), from('abc').context);
+    const other = from('def', { resume: true });
+    await expect(trainRun(configOf(folder, { rounds: 2 }), other.context)).rejects.toThrow(
+      /other model files or data:\n {2}files: \{"mood.csv":"abc"\} there, \{"mood.csv":"def"\} now/,
+    );
+    // A checkpoint that tells no digests was written by a version before them.
+    const state = inFolder('checkpoint/state.json');
+    const { origin, ...rest } = JSON.parse(await readFile(state, 'utf8')) as { origin: Row };
+    delete origin['files'];
+    await writeFile(state, JSON.stringify({ ...rest, origin }));
+    await trainRun(configOf(folder, { rounds: 2 }), from('def', { resume: true }).context);
+  });
+
   it('where there is none, unless it may begin', async () => {
     await expect(resume(folder)).rejects.toMatchObject({ code: 'USAGE' });
     await expect(resume(folder)).rejects.toThrow(/no run to resume in .*--resume auto/);
