@@ -105,13 +105,14 @@ export function isInert(name: string): boolean {
   return /\.(key|k_lin|k_proj)\.bias$/.test(name);
 }
 
-function sameValues(a: Float32Array, b: Float32Array, begin: number, end: number): boolean {
+/** Whether two flat adapters have the same values from `begin` up to `end`. */
+export function sameValues(a: Float32Array, b: Float32Array, begin: number, end: number): boolean {
   for (let at = begin; at < end; at += 1) if (a[at] !== b[at]) return false;
   return true;
 }
 
 /** Whether a tensor is the A of a pair whose B is zero. */
-function metZeroB(layout: AdapterLayout, name: string, values: Float32Array): boolean {
+export function metZeroB(layout: AdapterLayout, name: string, values: Float32Array): boolean {
   const index = layout.tensors.findIndex((tensor) => tensor.name === name.replace('.lora_A.', '.lora_B.'));
   if (index < 0 || !name.includes('.lora_A.')) return false;
   const end = layout.tensors[index + 1]?.offset ?? layout.size;

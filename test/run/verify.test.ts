@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { appendFile, cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -559,6 +559,20 @@ describe('verify', () => {
     await editRound(3, (states) => states.get(0)!.get(FACTOR)!.data.fill(0));
     folder = path.dirname(folder);
     expect((await verify()).failed['baseline_fedit: training']).toMatch(/all zeros/);
+  });
+
+  it('passes over a baseline that was killed before it began, and misses the settings of one that ran', async () => {
+    await trained({ baselineMethod: 'fedit', rounds: 1 });
+    await rm(at('baseline_fedit/config.yaml'));
+    expect((await verify()).failed['baseline_fedit: run']).toMatch(/^config\.yaml is missing beside .*metrics\.jsonl/);
+    await rm(at('baseline_fedit'), { recursive: true });
+    await mkdir(at('baseline_fedit'));
+    for (const left of [undefined, 'environment.json', 'config.yaml.tmp-12000001']) {
+      if (left !== undefined) await writeFile(at(`baseline_fedit/${left}`), '{}');
+      const { failed, text } = await verify();
+      expect(failed).toEqual({});
+      expect(text).toContain('skip baseline_fedit: run: it was killed before it began');
+    }
   });
 
   it('refuses a folder that is no run', async () => {

@@ -6,7 +6,7 @@ import type { RunConfig } from '../../config/schema.js';
 import type { AdapterLayout, ArchiveTensor, Tuning } from '../../engine/types.js';
 import { FltacError } from '../../errors.js';
 import { AGGREGATIONS, leavesEqual } from '../../federation/aggregation.js';
-import { compareMean, isInert } from '../../federation/checks.js';
+import { compareMean, isInert, metZeroB, sameValues } from '../../federation/checks.js';
 import { holdingsOf } from '../../federation/held.js';
 import { flattenAdapter } from '../../federation/initial.js';
 import { leadingCluster } from '../../federation/evaluation.js';
@@ -109,7 +109,9 @@ export async function checkRounds(
       const adapters = await readRoundAdapters(run.face, file, initial.layout);
       checkRoundFile(run, adapters, round, journals.assignments[round - 1], files);
       const now: ReadRound = { ...adapters, file: path.basename(file) };
-      if (round > 0) checkTrained(run, initial, now, before, training);
+      const { local } = journals.metrics.rounds[round - 1] ?? { local: [] };
+      const oneStep = local.every(({ steps }) => steps === 1);
+      if (round > 0) checkTrained(run, initial, { now, before, oneStep }, training);
       before = now;
       read += 1;
     } catch (error) {
@@ -162,13 +164,13 @@ function checkRoundFile(
 
 /**
  * Of each cluster of the round, every tensor must have left the initial adapter and all adapters of the round before, and
- * hold something; a frozen A must be the initial one. What absent clients kept is older, and left alone.
+ * hold something; a frozen A must be the initial one, and one that met only a zero B, in a single step, may be. What absent
+ * clients kept is older, and left alone.
  */
 function checkTrained(
   { aggregation }: Evidence,
   initial: InitialAdapter,
-  now: ReadRound,
-  before: ReadRound | undefined,
+  { now, before, oneStep }: { now: ReadRound; before: ReadRound | undefined; oneStep: boolean },
   faults: Faults,
 ): void {
   const { layout } = initial;
@@ -183,20 +185,17 @@ function checkTrained(
       const end = layout.tensors[i + 1]?.offset ?? layout.size;
       const what = `${now.file}: ${name} of cluster ${cluster}`;
       if (aggregation.freezesA && name.includes('.lora_A.')) {
-        if (!sameRange(initial.flat, state, offset, end)) faults.add(`${what} is frozen, but not the initial one`);
+        if (!sameValues(initial.flat, state, offset, end)) faults.add(`${what} is frozen, but not the initial one`);
         return;
       }
       if (isInert(name)) return;
       if (state.subarray(offset, end).every((value) => value === 0)) faults.add(`${what} is all zeros`);
-      const stale = sources.find(({ flat }) => sameRange(flat, state, offset, end));
+      const stale = sources.find(
+        ({ flat }) => sameValues(flat, state, offset, end) && !(oneStep && metZeroB(layout, name, flat)),
+      );
       if (stale !== undefined) faults.add(`${what} was not trained: it is that of ${stale.of}`);
     });
   }
-}
-
-function sameRange(a: Float32Array, b: Float32Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at += 1) if (a[at] !== b[at]) return false;
-  return true;
 }
 
 /** What the final adapters are, by what the method trains: their files, the settings' written last. */

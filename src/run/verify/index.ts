@@ -52,10 +52,21 @@ export async function verifyRun(options: VerifyOptions, context: RunContext): Pr
   const face = context.parts?.face ?? (await import('../../federation/native-engine.js')).nativeEngine;
   const findings = await verifyFolder(folder, face, options.evaluate ?? false, context);
   for (const name of (await readdir(folder)).filter((entry) => /^baseline_[a-z]+$/.test(entry)).sort()) {
-    const own = await verifyFolder(path.join(folder, name), face, options.evaluate ?? false, context);
+    const baseline = path.join(folder, name);
+    const begun = await checkBegun(baseline);
+    const own = begun === undefined ? await verifyFolder(baseline, face, options.evaluate ?? false, context) : [begun];
     findings.push(...own.map((finding) => ({ ...finding, check: `${name}: ${finding.check}` })));
   }
   return { folder, passed: findings.every(({ status }) => status !== 'fail'), findings };
+}
+
+/** A baseline's folder that no run has begun in, as where the process was killed before; undefined for any other. */
+async function checkBegun(folder: string): Promise<Finding | undefined> {
+  const names = await readdir(folder);
+  if (names.includes(RUN_FILES.config)) return undefined;
+  const more = names.filter((name) => !name.startsWith(RUN_FILES.environment) && !name.startsWith(RUN_FILES.config));
+  if (more.length === 0) return skipped('run', 'it was killed before it began');
+  return { check: 'run', status: 'fail', detail: `${RUN_FILES.config} is missing beside ${more.join(', ')}` };
 }
 
 async function verifyFolder(
