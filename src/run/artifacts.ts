@@ -39,6 +39,14 @@ export function roundFile(folder: string, round: number): string {
   return path.join(folder, `adapters_round_${round}.pt`);
 }
 
+/** The rounds that have such a file among the names in a run's folder, in order. */
+export function savedRoundsOf(names: readonly string[]): number[] {
+  return names
+    .flatMap((name) => /^adapters_round_(\d+)\.pt$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
 /** Whether a run keeps the adapters of a round in a file. */
 export function savesAt(round: number, rounds: number, { saveEvery }: { saveEvery: number }): boolean {
   return round === rounds || (saveEvery > 0 && round % saveEvery === 0);
@@ -145,23 +153,26 @@ export async function readRoundAdapters(
   return { round: asInt(dict.get('round'), file, 'round'), layout, states, labels, trueTasks, ...held };
 }
 
-/** The layout of the first of several states: its tensors in byte order of their names, as every layout has them. */
+/** The layout of the first of several states. */
 function layoutOf(states: ArchiveDict, file: string): AdapterLayout {
   const [first] = states.values();
-  const state = asDict(first, file, 'the first cluster');
-  let size = 0;
-  const tensors = [...state].map(([name, tensor]) => {
+  const tensors = [...asDict(first, file, 'the first cluster')].map(([name, tensor]): [string, ArchiveTensor] => {
     if (typeof name !== 'string' || !isTensor(tensor)) throw badRoundFile(file, `${name} is not a named tensor`);
-    return { name, shape: tensor.shape };
+    return [name, tensor];
   });
-  const placed = tensors
-    .sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
-    .map(({ name, shape }) => {
-      const offset = size;
-      size += shape.reduce((product, side) => product * side, 1);
-      return { name, shape, offset };
-    });
-  return { tensors: placed, size };
+  return layoutOfTensors(new Map(tensors));
+}
+
+/** Tensors as an adapter's layout: in byte order of their names, without gaps. */
+export function layoutOfTensors(tensors: ReadonlyMap<string, ArchiveTensor>): AdapterLayout {
+  const inOrder = [...tensors].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  let size = 0;
+  const laid = inOrder.map(([name, { shape, data }]) => {
+    const offset = size;
+    size += data.length;
+    return { name, shape, offset };
+  });
+  return { tensors: laid, size };
 }
 
 function flattenState(state: ArchiveDict, layout: AdapterLayout, file: string, label: number): Float32Array {

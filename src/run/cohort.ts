@@ -1,6 +1,6 @@
 /** How many adapters one pass over the backbone trains. */
-import os from 'node:os';
 import type { RunConfig } from '../config/schema.js';
+import { memoryLimit } from '../engine/memory.js';
 import type { BackboneInfo } from '../engine/types.js';
 
 /** Bytes of this machine's memory that this process may use, and that nothing uses now. */
@@ -17,10 +17,7 @@ export interface Cohort {
 
 /** The machine's memory, or the share of it that a container gives this process. */
 export function machineMemory(): MachineMemory {
-  const installed = os.totalmem();
-  const limit = process.constrainedMemory();
-  // Without a limit Node gives 0 or a number beyond any memory.
-  const total = limit > 0 ? Math.min(installed, limit) : installed;
+  const total = memoryLimit();
   return { total, free: Math.min(total, process.availableMemory()) };
 }
 

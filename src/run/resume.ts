@@ -4,7 +4,7 @@ import { camelName, CONFIG_KEYS, defaultOf, keyRow, type RunConfig } from '../co
 import { resolveThreads } from '../engine/threads.js';
 import { FltacError } from '../errors.js';
 import { redactor } from '../net/secrets.js';
-import { partitionRecord } from './artifacts.js';
+import { partitionRecord, savedRoundsOf } from './artifacts.js';
 import { readCheckpoint, type CheckpointRecord } from './checkpoint.js';
 import { digestOfText } from './digest.js';
 import type { JsonValue } from './journal.js';
@@ -31,7 +31,7 @@ export async function findCheckpoint(
     return record;
   }
   const names = await readdir(folder);
-  if (names.some((name) => /^adapters_round_[1-9]\d*\.pt$/.test(name))) {
+  if (savedRoundsOf(names).some((round) => round > 0)) {
     throw new FltacError(
       'USAGE',
       `${folder} holds saved rounds but no checkpoint, so the run in it cannot be resumed: ` +

@@ -12,7 +12,7 @@ import { METHODS } from '../federation/methods.js';
 import { planAdapters, trueTask, type Plan } from '../federation/plan.js';
 import { holdingsOf } from '../federation/held.js';
 import { startRow } from '../federation/initial.js';
-import { readRoundAdapters, roundFile, type RoundAdapters } from './artifacts.js';
+import { readRoundAdapters, roundFile, savedRoundsOf, type RoundAdapters } from './artifacts.js';
 import { RUN_FILES } from './folder.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 
@@ -46,10 +46,7 @@ export interface FoundRound {
 export async function findRound(folder: string, wanted: number | undefined): Promise<FoundRound> {
   const absolute = path.resolve(folder);
   const names = await assertRunFolder(absolute);
-  const saved = names
-    .flatMap((name) => /^adapters_round_(\d+)\.pt$/.exec(name)?.[1] ?? [])
-    .map(Number)
-    .sort((a, b) => a - b);
+  const saved = savedRoundsOf(names);
   const round = wanted ?? saved.at(-1);
   const hasFile = round !== undefined && saved.includes(round);
   if (hasFile || round === 0) return { folder: absolute, round, hasFile };

@@ -79,4 +79,13 @@ describe('verify on a run of the quickstart', () => {
       /^pass {2}manifest +\d+ files have their size and SHA-256\n(pass {2}.*\n)+\n.*: 13 checks passed, 0 skipped\n$/,
     );
   });
+
+  it('passes one of single steps without weight decay, in which A met a zero B and stayed', async () => {
+    const short = join(folder, 'short');
+    const sizes = ['--rounds', '2', '--local-steps', '1', '--batch-size', '4', '--n-clients', '3'];
+    const settings = ['weight_decay=0', 'baseline_method=none', 'max_eval_batches=1', 'threads=1', 'report=false'];
+    const { code, stderr } = await run('train', ...sizes, '--override', ...settings, '--output-dir', short);
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    expect((await run('verify', short)).stdout).not.toContain('FAIL');
+  });
 });

@@ -15,6 +15,7 @@ import type { Plan } from '../../federation/plan.js';
 import {
   finalFolder,
   initialFile,
+  layoutOfTensors,
   readRoundAdapters,
   roundFile,
   savesAt,
@@ -42,7 +43,7 @@ export interface InitialAdapter {
 export async function readInitial({ face, folder, config, method }: Evidence, faults: Faults): Promise<InitialAdapter> {
   const file = initialFile(folder);
   const tensors = await face.readSafetensors(file);
-  const layout = layoutOf(tensors);
+  const layout = layoutOfTensors(tensors);
   const flat = flattenAdapter(tensors, layout, file);
   if (!flat.every(Number.isFinite)) faults.add(`${RUN_FILES.initial} holds values that are not finite`);
   if (method.tuning === 'full') return { layout, flat };
@@ -57,18 +58,6 @@ export async function readInitial({ face, folder, config, method }: Evidence, fa
   const absent = config.targetModules.filter((target) => !modules.has(target.split('.').at(-1)!));
   if (absent.length > 0) faults.add(`no tensor is of the target modules ${absent.join(', ')}`);
   return { layout, flat };
-}
-
-/** Tensors as an adapter's layout: in byte order of their names, without gaps. */
-function layoutOf(tensors: ReadonlyMap<string, ArchiveTensor>): AdapterLayout {
-  const inOrder = [...tensors].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  let size = 0;
-  const laid = inOrder.map(([name, { shape, data }]) => {
-    const offset = size;
-    size += data.length;
-    return { name, shape, offset };
-  });
-  return { tensors: laid, size };
 }
 
 /** A saved round that could be read. */

@@ -9,7 +9,7 @@ import { METHODS, stepsPerTask, type Method } from '../../federation/methods.js'
 import { partitionTasks } from '../../federation/partition.js';
 import { drawParticipants, participationOf, stepsDone } from '../../federation/participation.js';
 import { planAdapters, type Plan, type PlannedAdapter } from '../../federation/plan.js';
-import { partitionRecord } from '../artifacts.js';
+import { partitionRecord, savedRoundsOf } from '../artifacts.js';
 import { RUN_FILES } from '../folder.js';
 import type { Faults } from './findings.js';
 import {
@@ -45,11 +45,7 @@ export interface Continuation {
 
 export async function gatherEvidence(folder: string, face: EngineFace, config: RunConfig): Promise<Evidence> {
   const method = METHODS[config.method];
-  const names = await readdir(folder);
-  const savedRounds = names
-    .flatMap((name) => /^adapters_round_(\d+)\.pt$/.exec(name)?.[1] ?? [])
-    .map(Number)
-    .sort((a, b) => a - b);
+  const savedRounds = savedRoundsOf(await readdir(folder));
   const plannedRounds = method.adapters === 'none' ? 0 : config.rounds;
   const aggregation = aggregationOf(method.grouping, config.aggregation);
   const continuations = await continuationsOf(path.join(folder, RUN_FILES.environment));
