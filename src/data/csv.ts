@@ -50,6 +50,9 @@ export async function addCsv(path: string, sinks: readonly ColumnSink[], separat
     }
   } catch (error) {
     throw worded(error, path);
+  } finally {
+    // What ends in the middle of the file would leave it open.
+    stream.destroy();
   }
   return count;
 }

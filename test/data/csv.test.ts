@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MOST_LINE_BYTES } from '../../src/data/lines.js';
@@ -80,6 +80,20 @@ describe('a CSV file', () => {
   it('is refused where a quote takes in more than any text', async () => {
     const path = fileOf(`text,label\n"${'a,1\n'.repeat(MOST_LINE_BYTES / 4 + 10)}`);
     await expect(readTable([path], NAMES)).rejects.toThrow(/broken CSV file \(.*[Mm]ax/);
+  });
+
+  it.skipIf(process.platform !== 'linux')('that is refused in its midst is closed', async () => {
+    const path = fileOf(`text,label\na,\n${'many,rows\n'.repeat(1_000_000)}`);
+    await expect(readTable([path], NAMES)).rejects.toMatchObject({ code: 'FORMAT' });
+    const open = () =>
+      readdirSync('/proc/self/fd').filter((name) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${name}`) === path;
+        } catch {
+          return false; // that of the listing itself
+        }
+      });
+    await expect.poll(open).toEqual([]);
   });
 
   it('that is not there is an IO error, and of an unknown kind one of usage', async () => {
