@@ -60,9 +60,10 @@ const LEARNED = 1e-3;
 
 /**
  * Every tensor of a trained adapter must move by more than its weight decay, which alone would hide a gradient that
- * never came: the target modules' A and B, and a trained head. Exempt are a frozen A, which must stay as it is, an A that met only a zero B (B = 0 lets no
- * gradient through to A in the first step), tensors too large for steps of lr to show in float32, and an adapter whose
- * losses are all below 1e-3, and the biases of keys in a whole model. A gradient that is not finite makes AdamW's update not finite, and with it a value here.
+ * never came: the target modules' A and B, and a trained head. Exempt are a frozen A, which must stay as it is; an A that
+ * met only a zero B (B = 0 lets no gradient through to A in the first step); tensors too large for steps of lr to show in
+ * float32; an adapter whose losses are all below 1e-3; and the biases of keys in a whole model. A gradient that is not
+ * finite makes AdamW's update not finite, and with it a value here.
  *
  * @throws FltacError INTERNAL naming `who` and the first tensor that stayed; NON_FINITE for a value that is not finite
  */

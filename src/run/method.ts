@@ -339,8 +339,8 @@ class RunningMethod {
   }
 
   /**
-   * Each task's final adapter as a PEFT directory, or its whole model as transformers loads it. Where the holders of a task hold different ones, it is the one with
-   * the most of the task's samples behind it, and the log says so.
+   * Each task's final adapter as a PEFT directory, or its whole model as transformers loads it. Where the holders of a task
+   * hold different ones, it is the one with the most of the task's samples behind it, and the log says so.
    */
   async #writeFinal(): Promise<void> {
     const { config, engine, face, model, scenario, spec } = this.#run;
@@ -370,7 +370,10 @@ class RunningMethod {
     }
   }
 
-  /** Work of the round after `saved`, or what comes after all rounds; when it fails the error says what the folder holds, and how to go on. */
+  /**
+   * Work of the round after `saved`, or what comes after all rounds; when it fails the error says what the folder holds,
+   * and how to go on.
+   */
   async #stoppable<T>(saved: number, work: () => Promise<T>): Promise<T> {
     try {
       return await work();

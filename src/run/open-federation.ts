@@ -54,7 +54,7 @@ function settingsOf(config: RunConfig): RunConfig {
 /** What a federation of an open run has besides the run. */
 type Extras = Pick<FederationOptions, 'log' | 'keepSubmissions'> & { cache?: EvaluationCache };
 
-/** Only the partition tells how many of n_clients hold data. @throws FltacError USAGE where no round can have min_clients */
+/** Only the partition tells how many of n_clients hold data. @throws FltacError USAGE */
 function assertEnoughClients({ config, rows }: OpenRun): void {
   const method = METHODS[config.method];
   const { minClients, participation } = participationOf(method, config);
@@ -68,7 +68,11 @@ function assertEnoughClients({ config, rows }: OpenRun): void {
   );
 }
 
-/** The federation of an open run. @throws FltacError USAGE for min_clients; as Federation.create and loadInitialAdapter */
+/**
+ * The federation of an open run.
+ *
+ * @throws FltacError USAGE where no round can have min_clients; as Federation.create and loadInitialAdapter
+ */
 export async function federationOf(run: OpenRun, extras: Extras): Promise<Federation> {
   const { engine, spec, config, face, scenario } = run;
   const source = config.initialAdapter;

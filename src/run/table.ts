@@ -64,8 +64,9 @@ function floorOf(task: { majorityFloor: number | null }): number | null {
 }
 
 /**
- * A finished run for people: one row a task (its metric, the majority floor of an accuracy, the untuned backbone (or what an initial adapter made of it) and,
- * where one was run, the baseline), then what the rounds cost and how well the clustering found the tasks.
+ * A finished run for people: one row a task (its metric, the majority floor of an accuracy, the untuned backbone or what
+ * an initial adapter made of it and, where one was run, the baseline), then what the rounds cost and how well the
+ * clustering found the tasks.
  */
 export function formatOutcome(outcome: TrainOutcome, style: TableStyle): string {
   const { baseline, metric } = outcome;
