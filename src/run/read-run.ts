@@ -37,7 +37,7 @@ export interface ReadRun {
   readonly factorError: number | null;
 }
 
-/** `absent`: no run was begun there; `unfinished`: its last round is not complete. */
+/** `absent`: no run was begun there; `unfinished`: its last round is not complete, or the files of its end are not. */
 export type RunStatus = 'absent' | 'unfinished' | 'finished';
 
 interface MetricsRecord {
@@ -63,7 +63,9 @@ export async function statusOf(config: RunConfig): Promise<RunStatus> {
   const text = await readIfThere(path.join(config.outputDir, RUN_FILES.config));
   if (text === undefined) return 'absent';
   assertSameSettings(readRunConfig(config.outputDir), config);
-  return (await readRun(config)) === undefined ? 'unfinished' : 'finished';
+  // The manifest is written last: without it the last round may lack its checkpoint, or the run its final adapters.
+  const manifest = await readIfThere(path.join(config.outputDir, RUN_FILES.manifest));
+  return manifest === undefined || (await readRun(config)) === undefined ? 'unfinished' : 'finished';
 }
 
 /**
@@ -114,10 +116,11 @@ function evaluated(records: readonly MetricsRecord[], round: number): Map<string
   return new Map(own.map((record) => [record.task!, record]));
 }
 
+/** What follows the last newline was cut off by a kill or a full disk, and belongs to a round that is not complete. */
 function parseRecords(text: string, file: string): MetricsRecord[] {
   return text
     .split('\n')
-    .filter((line) => line !== '')
+    .slice(0, -1)
     .map((line, i) => {
       try {
         return JSON.parse(line) as MetricsRecord;

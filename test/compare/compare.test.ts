@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -150,6 +150,33 @@ describe('a comparison', () => {
     await compareRuns([run], fakeRun().context);
     await writeFile(path.join(run.config.outputDir, 'metrics.jsonl'), '{"round":1\n');
     await expect(compareRuns([run], fakeRun().context)).rejects.toMatchObject({ code: 'FORMAT' });
+  });
+
+  it('goes on with a run whose last line of metrics was cut off', async () => {
+    const run = planned('fltac', 1, { rounds: 3, cohort: 100 });
+    const elsewhere = { ...run, config: { ...run.config, outputDir: `${run.config.outputDir}_whole` } };
+    const whole = await compareRuns([elsewhere], fakeRun().context);
+    const broken = fakeRun();
+    const train = broken.engine.train.bind(broken.engine);
+    broken.engine.train = (...given) => {
+      if (broken.engine.waves.length === 2) broken.controller.abort();
+      return train(...given);
+    };
+    await expect(compareRuns([run], broken.context)).rejects.toMatchObject({ code: 'ABORTED' });
+    await appendFile(path.join(run.config.outputDir, 'metrics.jsonl'), '{"round":3,"phase":"loc');
+    const { rows } = await compareRuns([run], fakeRun().context);
+    expect(rows.map((row) => ({ ...row, seconds: 0 }))).toEqual(whole.rows.map((row) => ({ ...row, seconds: 0 })));
+  });
+
+  it('completes the files of a run that was killed after its last round', async () => {
+    const run = planned('fltac', 1);
+    const { rows } = await compareRuns([run], fakeRun().context);
+    const manifest = path.join(run.config.outputDir, 'manifest.json');
+    const final = path.join(run.config.outputDir, 'final');
+    await Promise.all([rm(manifest), rm(final, { recursive: true })]);
+    const again = await compareRuns([run], fakeRun().context);
+    expect((await stat(manifest)).isFile() && (await stat(final)).isDirectory()).toBe(true);
+    expect(again.rows.map((row) => row.tasks)).toEqual(rows.map((row) => row.tasks));
   });
 
   it('goes on after an interruption with the rounds that were complete, to the same outcome', async () => {
