@@ -1,5 +1,6 @@
 /** Counts of values from shapes. */
 import type { AdapterLayout, AdapterSpec, ArchitectureInfo } from '../engine/types.js';
+import { rangesOf, type TensorKind } from '../federation/aggregation.js';
 
 /** The part of the engine that reads shapes. */
 export interface Shapes {
@@ -24,16 +25,21 @@ export function layoutOf(shapes: Shapes, config: string, spec: ShapeSpec): Adapt
   return shapes.adapterLayout(config, { ...spec, loraAlpha: 1, loraDropout: 0 });
 }
 
-/** Values of one adapter of the model that `config` (the text of its config.json) describes. */
-export function countAdapter(shapes: Shapes, config: string, spec: ShapeSpec): AdapterCount {
-  const { tensors, size } = layoutOf(shapes, config, spec);
-  const lora = tensors
-    .filter(({ name }) => /\.lora_[AB]\./.test(name))
-    .reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0);
-  const head = size - lora;
+/**
+ * Values of one adapter of the model that `config` (the text of its config.json) describes.
+ *
+ * @param freezesA whether only those that are trained with A frozen are counted: B and the head
+ */
+export function countAdapter(shapes: Shapes, config: string, spec: ShapeSpec, freezesA = false): AdapterCount {
+  const layout = layoutOf(shapes, config, spec);
+  const count = (kinds: readonly TensorKind[]) =>
+    rangesOf(layout, kinds).reduce((sum, { begin, end }) => sum + end - begin, 0);
+  const lora = count(freezesA ? ['b'] : ['a', 'b']);
+  const head = count(['head']);
   const { rank } = spec;
-  const parts = `${grouped(lora)} rank-${rank} LoRA${head > 0 ? ` + ${grouped(head)} head` : ''}`;
-  return { rank, lora, head, values: size, parts };
+  const name = `rank-${rank} LoRA${freezesA ? ' B' : ''}`;
+  const parts = `${grouped(lora)} ${name}${head > 0 ? ` + ${grouped(head)} head` : ''}`;
+  return { rank, lora, head, values: lora + head, parts };
 }
 
 /**

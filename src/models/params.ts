@@ -10,6 +10,7 @@ import type { RunConfig } from '../config/schema.js';
 import { knownTaskSizes } from '../data/scenario.js';
 import { FltacError } from '../errors.js';
 import * as engine from '../engine/index.js';
+import type { ArchitectureInfo } from '../engine/types.js';
 import { AGGREGATIONS } from '../federation/aggregation.js';
 import { UPLOAD_FORMATS, adapterBytes, type UploadFormatName } from '../federation/communication.js';
 import { partitionTasks } from '../federation/partition.js';
@@ -68,10 +69,11 @@ export async function countParameters(
   const numLabels = headWidth(config);
   const { targetModules, trainHead } = config;
   const specOf = (rank: number): ShapeSpec => ({ rank, targetModules, numLabels, trainHead });
-  const count = (rank: number) => countAdapter(shapes, text, specOf(rank));
+  const { freezesA } = AGGREGATIONS[config.aggregation];
+  const trained = (rank: number) => countAdapter(shapes, text, specOf(rank), freezesA);
   const bytes = (rank: number, format: UploadFormatName) =>
     adapterBytes(layoutOf(shapes, text, specOf(rank)), format, AGGREGATIONS[config.aggregation]);
-  const adapter = count(config.loraRank);
+  const adapter = countAdapter(shapes, text, specOf(config.loraRank));
   const head = countHead(shapes, text, { targetModules, numLabels });
   return {
     scenario: config.scenario,
@@ -80,7 +82,7 @@ export async function countParameters(
     backbone: info.parameters,
     tasks: config.tasks,
     adapter,
-    methods: countMethods(config, adapter, { count, bytes, backbone: info.parameters, head }),
+    methods: countMethods(config, adapter, { trained, bytes, head, info }),
     aggregation: config.aggregation,
     uploads: countUploads(config, (format) => bytes(config.loraRank, format)),
     published: countPublished(config.scenario, shapes) ?? null,
@@ -101,19 +103,16 @@ function headWidth({ scenario, data, tasks }: RunConfig): number {
 
 /** Counts of the model that methods are made of. */
 interface Counts {
-  count: (rank: number) => AdapterCount;
+  /** of one adapter whose rounds the configured aggregation averages */
+  trained: (rank: number) => AdapterCount;
   /** of one adapter on its way up */
   bytes: (rank: number, format: UploadFormatName) => number;
-  backbone: number;
   /** that full fine-tuning trains */
   head: number;
+  info: Pick<ArchitectureInfo, 'parameters' | 'hiddenSize'>;
 }
 
-function countMethods(
-  config: RunConfig,
-  adapter: AdapterCount,
-  { count, bytes, backbone, head }: Counts,
-): MethodCount[] {
+function countMethods(config: RunConfig, adapter: AdapterCount, { trained, bytes, head, info }: Counts): MethodCount[] {
   const tasks = config.tasks.length;
   const held = meanTasksHeld(config);
   const perTask = (values: number, parts: string) => ({
@@ -121,23 +120,25 @@ function countMethods(
     derivation: `${tasks} ${tasks === 1 ? 'task' : 'tasks'} x (${parts})`,
   });
   const own = perTask(adapter.values, adapter.parts);
+  const averaged = trained(adapter.rank);
+  const fltac = perTask(averaged.values, averaged.parts);
   const bytesOf = (rank: number) => bytes(rank, config.uploadFormat);
   const sent = bytesOf(adapter.rank);
   const shared = (of: AdapterCount) => ({
     ...{ trainable: of.values, derivation: of.parts },
     ...{ uploadMost: bytesOf(of.rank), uploadMean: bytesOf(of.rank) },
   });
-  const equal = count(equalRank(adapter, count(1), own.trainable));
+  const equal = trained(Math.min(info.hiddenSize, equalRank(averaged, trained(1), fltac.trainable)));
   const mean = held === null ? null : held * sent;
   const nothing = { uploadMost: null, uploadMean: null };
-  const whole = `${grouped(backbone)} backbone + ${grouped(head)} head`;
+  const whole = `${grouped(info.parameters)} backbone + ${grouped(head)} head`;
   return [
-    { method: `fltac or oracle, rank ${adapter.rank}`, ...own, uploadMost: tasks * sent, uploadMean: mean },
+    { method: `fltac or oracle, rank ${adapter.rank}`, ...fltac, uploadMost: tasks * sent, uploadMean: mean },
     { method: `local, rank ${adapter.rank}`, ...own, uploadMost: 0, uploadMean: 0 },
-    { method: `fedit, rank ${adapter.rank}`, ...shared(adapter) },
+    { method: `fedit, rank ${adapter.rank}`, ...shared(averaged) },
     { method: `fedit, rank ${equal.rank} (at most fltac's total)`, ...shared(equal) },
     { method: `centralized, rank ${adapter.rank}`, ...own, ...nothing },
-    { method: 'full', ...perTask(backbone + head, whole), ...nothing },
+    { method: 'full', ...perTask(info.parameters + head, whole), ...nothing },
   ];
 }
 

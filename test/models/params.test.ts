@@ -72,6 +72,25 @@ describe('counts of BERT-base', () => {
     expect(configured.uploads.map(({ adapter: one }) => one).at(2)).toBe(sent);
   });
 
+  it('compare with a shared rank of at most the hidden size, above which there is no adapter', async () => {
+    const { methods } = await count({ loraRank: 200 });
+    expect(methods[3]!.method).toBe("fedit, rank 768 (at most fltac's total)");
+  });
+
+  it('leave out A where it is frozen, for the methods that average', async () => {
+    const { adapter, methods } = await count({ aggregation: 'ffa', loraRank: 4 });
+    expect(adapter.values).toBe(lora(4) + HEAD);
+    expect(methods.map(({ trainable }) => trainable)).toEqual([
+      5 * (lora(4) / 2 + HEAD),
+      5 * (lora(4) + HEAD),
+      lora(4) / 2 + HEAD,
+      lora(20) / 2 + HEAD,
+      5 * (lora(4) + HEAD),
+      5 * (109_482_240 + HEAD),
+    ]);
+    expect(methods[2]!.derivation).toBe('73,728 rank-4 LoRA B + 1,538 head');
+  });
+
   it('follow tasks, target modules and train_head', async () => {
     const { adapter, methods } = await count({
       ...{ tasks: ['sst2', 'rte'], targetModules: ['query', 'key', 'value'], trainHead: false, loraRank: 2 },
