@@ -1,6 +1,6 @@
 /** What `fltac compare` compares: methods by name, each with the config keys that set it apart from the others. */
 import path from 'node:path';
-import { loadConfig, type ConfigKey, type ConfigSources, type RunConfig } from '../config/index.js';
+import { loadConfig, type ConfigKey, type ConfigSources, type LoadedConfig, type RunConfig } from '../config/index.js';
 import { isConfigKey } from '../config/schema.js';
 import { FltacError } from '../errors.js';
 
@@ -69,7 +69,7 @@ export interface PlannedRun {
 
 export interface Planned {
   readonly runs: readonly PlannedRun[];
-  /** settings that have no effect in one entry or another, for the log */
+  /** settings that have no effect, in one entry or in all, for the log */
   readonly warnings: readonly string[];
 }
 
@@ -77,7 +77,7 @@ export interface Planned {
  * The configurations of all runs, seed by seed. An entry's overrides win over everything else.
  *
  * @param folder of all runs; default results/compare_<scenario>
- * @throws FltacError USAGE naming every fault of the first configuration that has some
+ * @throws FltacError USAGE naming every fault of the first configuration that has some, or an entry of other tasks
  */
 export function planRuns(
   sources: ConfigSources,
@@ -85,8 +85,9 @@ export function planRuns(
   seeds: readonly number[],
   folder?: string,
 ): Planned {
-  const root = folder ?? path.join('results', `compare_${loadConfig(sources).config.scenario}`);
-  const warnings = new Set<string>();
+  const common = loadConfig(sources);
+  const root = folder ?? path.join('results', `compare_${common.config.scenario}`);
+  const warnings = new Set(ownKeysGiven(common));
   const runs = seeds.flatMap((seed) =>
     entries.map(({ label, overrides }): PlannedRun => {
       const outputDir = path.join(root, folderName(label), `seed_${seed}`);
@@ -99,7 +100,30 @@ export function planRuns(
       return { label, seed, config: loaded.config };
     }),
   );
+  assertSameTasks(runs);
   return { runs, warnings: [...warnings] };
+}
+
+/** Configuration files have a method and a seed of their own; what names a folder, or is given by hand, is wanted. */
+function ownKeysGiven({ given }: LoadedConfig): string[] {
+  return OWN_KEYS.flatMap((key) => {
+    const origin = given.get(key);
+    if (origin === undefined || (key !== 'output_dir' && !origin.startsWith('--override'))) return [];
+    return [`${origin} has no effect: compare sets ${key} itself, by --methods, --seeds and --output-dir`];
+  });
+}
+
+/** Scores stand in one table by task. */
+function assertSameTasks(runs: readonly PlannedRun[]): void {
+  const textOf = ({ config }: PlannedRun) => `${config.tasks.join(', ')} of scenario ${config.scenario}`;
+  const [first] = runs;
+  const other = runs.find((run) => textOf(run) !== textOf(first!));
+  if (other === undefined) return;
+  throw new FltacError(
+    'USAGE',
+    `--methods: expected one scenario and the same tasks in every entry, found ${first!.label} with ${textOf(first!)} ` +
+      `and ${other.label} with ${textOf(other)}: set them for all by --scenario and --override tasks=…`,
+  );
 }
 
 function withOverrides(sources: ConfigSources, own: readonly string[], outputDir: string): ConfigSources {

@@ -75,6 +75,24 @@ describe('the planned runs', () => {
     expect(plan('local,fltac', { overrides: ['upload_format=int8'] }).warnings).toEqual([]);
   });
 
+  it('warn of what compare sets itself, where it was given by hand or names a folder', () => {
+    const { warnings } = plan('fltac', { overrides: ['output_dir=mine', 'seed=7'] });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^--override seed=7 has no effect: compare sets seed itself, by --methods, --seeds/),
+      expect.stringMatching(/^--override output_dir=mine has no effect: compare sets output_dir itself/),
+    ]);
+    expect(plan('fltac', { file: 'configs/glue_bert.yaml' }).warnings).toEqual([]);
+  });
+
+  it.each([
+    ['fltac,fedit:tasks=[topic]', /found fltac with sentiment, topic, .* and fedit:tasks=\[topic\] with topic of/],
+    ['fltac:tasks=answer,fltac', /fltac:tasks=answer with answer of scenario quickstart and fltac with sentiment/],
+    ['fltac,fltac:scenario=glue', /and fltac:scenario=glue with sst2, mrpc, qqp, qnli, rte of scenario glue/],
+  ])('of "%s" are refused, since their scores have no common table', (methods, message) => {
+    expect(() => plan(methods)).toThrow(message);
+    expect(() => plan(methods)).toThrow(expect.objectContaining({ code: 'USAGE' }));
+  });
+
   it('name the faults of a method or key that is not there', () => {
     expect(() => plan('fedavg')).toThrow(/method: expected one of|method=fedavg: expected one of/);
     expect(() => plan('fltac:upload_formt=int8')).toThrow(/did you mean upload_format\?/);
