@@ -282,15 +282,18 @@ class TrainBench {
     const { repeat } = this.options;
     const bar = this.context.log.progress('measuring', sides.length * (repeat + 1));
     let done = 0;
-    for (let round = -1; round < repeat; round += 1) {
-      for (let i = 0; i < sides.length; i += 1) {
-        const side = sides[(i + Math.max(0, round)) % sides.length]!;
-        const trained = (await side.process.ask('train')) as SideTrained;
-        if (round >= 0) side.runs.push(trained);
-        bar.update((done += 1));
+    try {
+      for (let round = -1; round < repeat; round += 1) {
+        for (let i = 0; i < sides.length; i += 1) {
+          const side = sides[(i + Math.max(0, round)) % sides.length]!;
+          const trained = (await side.process.ask('train')) as SideTrained;
+          if (round >= 0) side.runs.push(trained);
+          bar.update((done += 1));
+        }
       }
+    } finally {
+      bar.done();
     }
-    bar.done();
   }
 
   /** Padding is masked out, so one peer is enough: the one that fills up least. */

@@ -67,7 +67,11 @@ export function addTrainBench(bench: Command, { io, setExitCode }: CommandContex
     .option('--padding <names>', 'what a peer fills batches up to, each in turn', listOf(PADDINGS), [...PADDINGS])
     .option('--python <program>', 'the Python that has torch, transformers and peft', 'python3')
     .option('--shape <name>', "bert-base, bert-large or minilm: made-up weights, with the model's tokenizer")
-    .option('--tasks <names>', 'tasks, with commas (default: sst2,mrpc,rte,qnli of glue, else all)', nameList)
+    .option(
+      '--tasks <names>',
+      'tasks, with commas (default: the key tasks; without it sst2,mrpc,rte,qnli of glue, else all)',
+      nameList,
+    )
     .option('--adapters <n>', 'adapters trained, each from the start', integerFrom(1), 1)
     .option('--repeat <n>', 'timed runs, after an untimed one', integerFrom(1), 3)
     .option('--loss-steps <n>', 'steps whose losses are compared with the peer; 0 compares none', integerFrom(0), 30)
@@ -75,8 +79,9 @@ export function addTrainBench(bench: Command, { io, setExitCode }: CommandContex
     .addOption(formatOption())
     .addHelpText('after', EXAMPLES);
   addConfigOptions(command, KEYS).action(async (given: Options) => {
-    const { format, out, peer, padding, python, shape, tasks, adapters, repeat, lossSteps } = given;
-    const { config, warnings } = loadConfig(configSources(command, io.env));
+    const { format, out, peer, padding, python, shape, adapters, repeat, lossSteps } = given;
+    const { config, given: keys, warnings } = loadConfig(configSources(command, io.env));
+    const tasks = given.tasks ?? (keys.has('tasks') ? config.tasks : undefined);
     const log = createLog({ stream: io.stderr, env: io.env });
     for (const warning of warnings) log.warn(warning);
     if (out !== undefined) await assertWritable(out);
