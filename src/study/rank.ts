@@ -10,6 +10,7 @@ import type { AdapterSpec, PackedSequences, TrainJob } from '../engine/types.js'
 import { FltacError } from '../errors.js';
 import { assertFiniteLosses } from '../federation/checks.js';
 import { evaluateHoldings, type EvaluationCache, type TaskScore } from '../federation/evaluation.js';
+import { METHODS } from '../federation/methods.js';
 import { drawBatches, streamGenerator, streamKey } from '../federation/streams.js';
 import { plural } from '../run/log.js';
 import { openRun, type OpenRun, type RunContext } from '../run/open.js';
@@ -59,11 +60,17 @@ export interface RankStudy {
 /**
  * Trains and evaluates every rank, seed and sharing.
  *
- * @throws FltacError USAGE for tasks of images; NON_FINITE where a training diverges; ABORTED; any error of model or data
+ * @throws FltacError USAGE for a method without LoRA, tasks of images, or a rank above the hidden size; NON_FINITE where a
+ *   training diverges; ABORTED; any error of model or data
  */
 export async function studyRank(config: RunConfig, options: RankStudyOptions, context: RunContext): Promise<RankStudy> {
+  if (METHODS[config.method].tuning !== 'lora') {
+    throw new FltacError('USAGE', `study rank takes the adapters of LoRA; method ${config.method} trains whole models`);
+  }
   const run = await openRun(config, context);
   try {
+    // A rank that no adapter of this backbone has ends the study before its first training, not hours into it.
+    run.engine.layout({ ...run.spec, rank: Math.max(...options.ranks) });
     const study = new Study(run, options, context);
     return await study.run();
   } finally {

@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { AdapterSpec } from '../../src/engine/types.js';
+import { FltacError } from '../../src/errors.js';
+import type { Engine } from '../../src/federation/engine.js';
 import { inTurn, studyRank } from '../../src/study/rank.js';
 import { rankFigure, rankText } from '../../src/study/rank-figure.js';
 import { fakeConfig, fakeRun } from '../run/support.js';
@@ -40,6 +43,27 @@ describe('the study of ranks', () => {
     expect(ranks).toEqual([1, 4, 1, 4]);
     expect(scalings).toEqual([3, 3, 3, 3]);
     expect(steps[0]).toEqual([15, 5, 5, 5]);
+  });
+
+  it('trains nothing where a rank cannot be, or the method has no LoRA', async () => {
+    const run = fakeRun();
+    const asked: number[] = [];
+    const parts = run.context.parts!;
+    const load: typeof parts.face.load = async (...given) => {
+      const layout = ({ rank }: AdapterSpec) => {
+        asked.push(rank);
+        throw new FltacError('USAGE', 'the rank is too large');
+      };
+      return Object.create(await parts.face.load(...given), { layout: { value: layout } }) as Engine;
+    };
+    run.context.parts = { ...parts, face: { ...parts.face, load } };
+    await expect(studyRank(fakeConfig('unused'), options, run.context)).rejects.toThrow(/the rank is too large/);
+    expect(asked).toEqual([4]);
+    await expect(studyRank(fakeConfig('unused', { method: 'full' }), options, run.context)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/method full trains whole models/) as string,
+    });
+    expect(run.engine.waves).toEqual([]);
   });
 
   it('is the same twice', async () => {
