@@ -10,7 +10,7 @@ export interface JudgeEndpoint {
   key: string | undefined;
   proxy: ProxySettings;
   retry: RetryPolicy;
-  /** most time from a request to the end of its answer */
+  /** most time from a request to the end of its answer, whole milliseconds */
   timeoutMs: number;
 }
 
@@ -37,7 +37,9 @@ export function judgeEndpoint(
         'such as http://localhost:8000/v1',
     );
   }
-  return { baseUrl, key, proxy: proxySettings(env), retry: RETRY, timeoutMs: options.timeoutMs };
+  // Timers take whole milliseconds, and 16.1 s times 1000 is none.
+  const timeoutMs = Math.max(1, Math.round(options.timeoutMs));
+  return { baseUrl, key, proxy: proxySettings(env), retry: RETRY, timeoutMs };
 }
 
 function readBase(text: string): string {

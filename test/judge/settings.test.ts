@@ -32,6 +32,12 @@ describe('the settings of a judge', () => {
     },
   );
 
+  it.each([16.1, 1.005, 1e-9])('take a timeout of %s seconds', (seconds) => {
+    const { timeoutMs } = judgeEndpoint({ baseUrl: 'http://localhost:1', timeoutMs: 1000 * seconds }, {});
+    expect(() => AbortSignal.timeout(timeoutMs)).not.toThrow();
+    expect(Math.abs(timeoutMs - 1000 * seconds)).toBeLessThanOrEqual(1);
+  });
+
   it('refuse a key with characters that no header takes, without repeating it', () => {
     expect(() => endpoint({ OPENAI_API_KEY: 'a\nb' })).toThrow(/^OPENAI_API_KEY holds characters that no key has/);
   });
