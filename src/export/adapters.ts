@@ -138,7 +138,7 @@ function pickTasks(
   if (strange.length > 0) {
     throw new FltacError('USAGE', `the run has no task ${strange.join(', ')}; it has ${known.join(', ')}`);
   }
-  return wanted.flatMap((task) => {
+  return [...new Set(wanted)].flatMap((task) => {
     const holding = groups.filter((group) => group.samples.has(task));
     const [group] = [...holding].sort((a, b) => b.samples.get(task)! - a.samples.get(task)! || a.cluster - b.cluster);
     if (group !== undefined) {

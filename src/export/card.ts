@@ -4,21 +4,34 @@ import { scenarioRow } from '../config/scenarios.js';
 import { METRIC_RECORD, isKnownPhase, readJournal } from '../report/journals.js';
 import { RUN_FILES } from '../run/folder.js';
 import { METHODS, learningRate } from '../federation/methods.js';
+import { METRICS } from '../federation/metrics.js';
 import type { ChosenAdapter, RoundOfRun } from './adapters.js';
 
-/** By task: the metric after the round and of the untuned backbone, and the floor that the majority label gives. */
-export type TaskScores = ReadonlyMap<string, { tuned?: number; untuned?: number; floor?: number }>;
+/** What a task scored. */
+interface TaskScore {
+  /** the metric after `round` */
+  tuned?: number;
+  /** the evaluated round */
+  round?: number;
+  /** the untuned backbone's */
+  untuned?: number;
+  /** what the majority label gives */
+  floor?: number;
+}
 
-/** What metrics.jsonl says of a round; after a round without evaluation, of the last one before it. */
+/** By task. */
+export type TaskScores = ReadonlyMap<string, TaskScore>;
+
+/** What metrics.jsonl says of a round; where that was not evaluated, of the last one before it that was. */
 export async function readScores(folder: string, round: number): Promise<TaskScores> {
   const file = path.join(folder, RUN_FILES.metrics);
   const records = await readJournal(file, METRIC_RECORD, { optional: true, keep: isKnownPhase });
-  const scores = new Map<string, { tuned?: number; untuned?: number; floor?: number }>();
+  const scores = new Map<string, TaskScore>();
   for (const record of records) {
     if (record.phase !== 'eval' || record.round > round) continue;
-    const floor = record.majority_floor ?? undefined;
-    const entry = { ...scores.get(record.task), ...(floor === undefined ? {} : { floor }) };
-    scores.set(record.task, { ...entry, [record.round === 0 ? 'untuned' : 'tuned']: record.metric });
+    const { task, metric, round: evaluated, majority_floor: floor } = record;
+    const found = evaluated === 0 ? { untuned: metric } : { tuned: metric, round: evaluated };
+    scores.set(task, { ...scores.get(task), ...(floor == null ? {} : { floor }), ...found });
   }
   return scores;
 }
@@ -57,7 +70,7 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     `- It is adapter ${adapter.cluster} of the round` +
       (adapter.share === 1 ? '' : `, which ${(100 * adapter.share).toFixed(0)} % of the task's samples are behind`),
     '',
-    ...scoreTable(adapter, scores),
+    ...scoreTable(run, adapter, scores),
     ...usage(run, kind),
     '',
   ].join('\n');
@@ -70,20 +83,27 @@ function loraLine({ spec }: RoundOfRun): string {
   );
 }
 
-function scoreTable({ tasks }: ChosenAdapter, scores: TaskScores): string[] {
+function scoreTable({ config, round }: RoundOfRun, { tasks }: ChosenAdapter, scores: TaskScores): string[] {
   const shown = (value: number | undefined) => (value === undefined ? '-' : value.toFixed(3));
-  const rows = tasks.flatMap((task) => {
+  const entries = tasks.flatMap((task) => {
     const entry = scores.get(task);
-    if (entry === undefined) return [];
-    return [`| ${task} | ${shown(entry.tuned)} | ${shown(entry.floor)} | ${shown(entry.untuned)} |`];
+    return entry === undefined ? [] : [{ task, ...entry }];
   });
-  if (rows.length === 0) return [];
+  if (entries.length === 0) return [];
+  const { title, lowerIsBetter } = METRICS[scenarioRow(config).output === 'classes' ? 'accuracy' : 'loss'];
+  const evaluated = entries.find((entry) => entry.round !== undefined)?.round;
+  const when =
+    evaluated === undefined || evaluated === round
+      ? ''
+      : `; after round ${evaluated}, the last before round ${round} that was evaluated`;
   return [
-    'Of all clients that hold the task, weighted by their samples:',
+    `Of all clients that hold the task, weighted by their samples${lowerIsBetter ? '; lower is better' : ''}${when}:`,
     '',
-    '| task | metric | majority floor | untuned backbone |',
+    `| task | ${title} | majority floor | untuned backbone |`,
     '| --- | --- | --- | --- |',
-    ...rows,
+    ...entries.map(
+      ({ task, tuned, floor, untuned }) => `| ${task} | ${shown(tuned)} | ${shown(floor)} | ${shown(untuned)} |`,
+    ),
     '',
   ];
 }

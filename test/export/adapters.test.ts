@@ -6,7 +6,7 @@ import { trainRun } from '../../src/run/train.js';
 import type { RunConfig } from '../../src/config/index.js';
 import { fakeFace } from '../support/fake-engine.js';
 import { temporaryFolder } from '../support/files.js';
-import { fakeConfig, fakeRun } from '../run/support.js';
+import { fakeConfig, fakeRun, readJsonl } from '../run/support.js';
 import { readdir, readFile } from 'node:fs/promises';
 import { silentLog } from '../../src/run/log.js';
 
@@ -40,6 +40,30 @@ describe('an export', () => {
       expect(found).toEqual(left);
       expect(await readFile(join(own, 'README.md'), 'utf8')).toContain(`# ${name}`);
     }
+  });
+
+  it('has a card with the scores of its own round, or says of which earlier one they are', async () => {
+    const { folder, run } = await trained({ rounds: 4, evalEvery: 2 });
+    const face = fakeFace(run.engine);
+    const parts = { face, modelFolder: () => Promise.reject(new Error('not needed')) };
+    const card = async (round: number) => {
+      const { exported } = await exportRun({ folder, format: 'peft', round, tasks: ['sst2'] }, { ...context, parts });
+      return readFile(join(exported[0]!.folder, 'README.md'), 'utf8');
+    };
+    const metric = (await readJsonl(join(folder, 'metrics.jsonl'))).find(
+      (record) => record['phase'] === 'eval' && record['round'] === 2 && record['task'] === 'sst2',
+    )!['metric'] as number;
+    const row = `| sst2 | ${metric.toFixed(3)} |`;
+    expect(await card(2)).toMatch(/weighted by their samples:\n\n\| task \| accuracy \|/);
+    expect(await card(2)).toContain(row);
+    expect(await card(3)).toContain('; after round 2, the last before round 3 that was evaluated:');
+    expect(await card(3)).toContain(row);
+  });
+
+  it('of a task that is named twice is made once', async () => {
+    const { folder, run } = await trained();
+    const { adapters } = await readRoundOfRun(fakeFace(run.engine), { folder, tasks: ['sst2', 'rte', 'sst2'] });
+    expect(adapters.map(({ name }) => name)).toEqual(['sst2', 'rte']);
   });
 
   it('takes clusters by number, and names what is not there', async () => {
