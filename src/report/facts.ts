@@ -1,6 +1,7 @@
 /** What the figures share: scores of a run, what it sent, and which cluster stands for which task. */
 import { METHODS } from '../federation/methods.js';
 import { assignLeastCost } from '../federation/scoring.js';
+import { score } from '../run/table.js';
 import type { AssignmentRecord } from './journals.js';
 import type { Evaluation, Run } from './runs.js';
 
@@ -33,6 +34,31 @@ export function majorityFloor(runs: readonly Run[], task: string): number | unde
     runs,
     (run) => scoresOf(run, task).find((record) => record.majority_floor != null)?.majority_floor,
   );
+}
+
+/** What scores are read beside. */
+export interface Reference {
+  readonly name: string;
+  readonly of: (task: string) => number | undefined;
+}
+
+/**
+ * A reference of some runs: one for all where those that have it show the same digits, else one for each run, since runs of
+ * other seeds, backbones or evaluated rows have others.
+ *
+ * @param of `untunedScore` or `majorityFloor`
+ */
+export function references(
+  name: string,
+  runs: readonly Run[],
+  of: (runs: readonly Run[], task: string) => number | undefined,
+): Reference[] {
+  const differ = (task: string) => {
+    const values = runs.flatMap((run) => of([run], task) ?? []);
+    return new Set(values.map(score)).size > 1;
+  };
+  if (!allTasks(runs).some(differ)) return [{ name, of: (task) => of(runs, task) }];
+  return runs.map((run) => ({ name: `${name}, ${run.name}`, of: (task) => of([run], task) }));
 }
 
 function firstDefined<T>(runs: readonly Run[], of: (run: Run) => T | null | undefined): T | undefined {

@@ -10,9 +10,11 @@ import {
   lastRound,
   majorityFloor,
   meanOf,
+  references,
   scoredAssignments,
   trafficUpTo,
   untunedScore,
+  type Reference,
 } from './facts.js';
 import type { Table } from './figures/index.js';
 import type { Run } from './runs.js';
@@ -57,12 +59,10 @@ export function headline(run: Run): string {
 /** Scores by task: every run, the floor, the untuned backbone; their means last. */
 export function scoreTable(runs: readonly Run[]): Table {
   const tasks = allTasks(runs);
-  const columns: { head: string; of: (task: string) => number | undefined }[] = [
-    ...runs.map((run) => ({ head: run.name, of: (task: string) => finalScore(run, task) })),
-    ...(runs[0]!.metric === 'accuracy'
-      ? [{ head: 'majority floor', of: (task: string) => majorityFloor(runs, task) }]
-      : []),
-    { head: 'untuned backbone', of: (task) => untunedScore(runs, task) },
+  const columns: Reference[] = [
+    ...runs.map((run) => ({ name: run.name, of: (task: string) => finalScore(run, task) })),
+    ...(runs[0]!.metric === 'accuracy' ? references('majority floor', runs, majorityFloor) : []),
+    ...references('untuned backbone', runs, untunedScore),
   ];
   const line = (values: readonly (number | undefined)[]) => values.map(score);
   const values = columns.map(({ of }) => tasks.map(of));
@@ -71,7 +71,7 @@ export function scoreTable(runs: readonly Run[]): Table {
     return known.length < column.length ? undefined : meanOf(known);
   });
   return {
-    head: ['task', ...columns.map(({ head }) => head)],
+    head: ['task', ...columns.map(({ name }) => name)],
     rows: [
       ...tasks.map((task, i) => [task, ...line(values.map((column) => column[i]))]),
       ...(tasks.length > 1 ? [['mean', ...line(mean)]] : []),

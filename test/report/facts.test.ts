@@ -3,7 +3,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { countTable, spread, tasksOfClusters, trafficUpTo } from '../../src/report/facts.js';
+import type { Figure } from '../../src/report/figures/figure.js';
+import { finalScores } from '../../src/report/figures/scores.js';
 import { readRuns, type Run } from '../../src/report/runs.js';
+import { scoreTable } from '../../src/report/summary.js';
 import { writeRun } from './support.js';
 
 const record = (labels: number[], truth: string[]) => ({
@@ -41,6 +44,38 @@ it('chosen items are evenly spaced, first and last among them', () => {
   expect(spread(items, 5)).toEqual([1, 51, 101, 150, 200]);
   expect(spread(items, 1)).toEqual([200]);
   expect(spread([1, 2], 5)).toEqual([1, 2]);
+});
+
+describe('what scores are read beside', () => {
+  let root: string;
+  let runs: Run[];
+  beforeAll(async () => {
+    root = await mkdtemp(path.join(os.tmpdir(), 'fltac-references-'));
+    const folders = [1, 2].map((seed) => writeRun(path.join(root, `s${seed}`), { rounds: 1, clients: 3, seed }));
+    runs = await readRuns(await Promise.all(folders));
+  });
+  afterAll(() => rm(root, { recursive: true }));
+
+  const untuned = (run: Run, by: number): Run => ({
+    ...run,
+    evaluations: run.evaluations.map((record) =>
+      record.round === 0 ? { ...record, metric: record.metric + by } : record,
+    ),
+  });
+
+  it('is told once where the runs show the same digits', () => {
+    expect(scoreTable(runs).head.slice(3)).toEqual(['majority floor', 'untuned backbone']);
+    expect(scoreTable([runs[0]!, untuned(runs[1]!, 1e-5)]).head).toHaveLength(5);
+  });
+
+  it('is told for each run where they differ, as those of other seeds do', () => {
+    const { head, rows } = scoreTable([runs[0]!, untuned(runs[1]!, 0.1)]);
+    const names = runs.map(({ name }) => `untuned backbone, ${name}`);
+    expect(head.slice(3)).toEqual(['majority floor', ...names]);
+    expect(rows[0]!.slice(3)).toEqual(['0.510', '0.520', '0.620']);
+    const { svg } = finalScores([runs[0]!, untuned(runs[1]!, 0.1)]) as Figure;
+    expect(svg).toContain(`<title>${names[1]!}, sst2: 0.620</title>`);
+  });
 });
 
 describe('bytes', () => {

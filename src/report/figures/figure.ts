@@ -44,9 +44,5 @@ export type Comparison = (runs: readonly Run[]) => Drawn;
 /** A figure of one run; `id` is to be unique among the runs. */
 export type Portrait = (run: Run, id: string) => Drawn | Promise<Drawn>;
 
-export function figure(parts: Figure): Figure {
-  return parts;
-}
-
 /** Width of pictures in pixels; the page scales them down where there is less room. */
 export const WIDTH = 640;

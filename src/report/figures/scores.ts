@@ -1,7 +1,7 @@
 /** Scores: at the end, round by round, and as a radar (published Fig. 2b). */
 import { METRICS } from '../../federation/metrics.js';
 import { score } from '../../run/table.js';
-import { allTasks, finalScore, majorityFloor, scoresOf, untunedScore } from '../facts.js';
+import { allTasks, finalScore, majorityFloor, references, scoresOf, untunedScore, type Reference } from '../facts.js';
 import { colourOf, dashOf, symbolOf } from '../palette.js';
 import { Plot, draw, type LegendEntry } from '../plot.js';
 import type { Run } from '../runs.js';
@@ -13,6 +13,21 @@ function metricTitle(runs: readonly Run[]): string {
 
 function runLegend(runs: readonly Run[]): LegendEntry[] {
   return runs.map((run, i) => ({ label: run.name, colour: colourOf(i), symbol: symbolOf(i) }));
+}
+
+interface ReferenceMark {
+  readonly name: string;
+  readonly task: string;
+  readonly value: number;
+}
+
+function marksOf(of: readonly Reference[], tasks: readonly string[]): ReferenceMark[] {
+  return of.flatMap((reference) =>
+    tasks.flatMap((task) => {
+      const value = reference.of(task);
+      return value === undefined ? [] : [{ name: reference.name, task, value }];
+    }),
+  );
 }
 
 /** A number on a picture's scale of accuracies, which is all of 0 to 1 only where it has to be. */
@@ -35,13 +50,8 @@ export function finalScores(runs: readonly Run[]): Drawn {
     }),
   );
   if (points.length === 0) return { id, title, reason: 'no round with an evaluation is complete yet' };
-  const marks = (of: (task: string) => number | undefined) =>
-    tasks.flatMap((task) => {
-      const value = of(task);
-      return value === undefined ? [] : [{ task, value }];
-    });
-  const floors = marks((task) => majorityFloor(runs, task));
-  const untuned = marks((task) => untunedScore(runs, task));
+  const floors = marksOf(references('majority floor', runs, majorityFloor), tasks);
+  const untuned = marksOf(references('untuned backbone', runs, untunedScore), tasks);
   const all = [...points, ...floors, ...untuned].map(({ value }) => value);
   const marginLeft = 24 + 7 * Math.max(...tasks.map((task) => task.length));
   const svg = draw({
@@ -64,7 +74,7 @@ export function finalScores(runs: readonly Run[]): Drawn {
         y: 'task',
         stroke: 'var(--muted)',
         strokeWidth: 3,
-        title: ({ task, value }: (typeof floors)[number]) => `majority floor of ${task}: ${score(value)}`,
+        title: ({ name, task, value }: ReferenceMark) => `${name}, ${task}: ${score(value)}`,
       }),
       Plot.dot(untuned, {
         x: 'value',
@@ -72,7 +82,7 @@ export function finalScores(runs: readonly Run[]): Drawn {
         r: 6,
         stroke: 'var(--muted)',
         strokeWidth: 1.8,
-        title: ({ task, value }: (typeof untuned)[number]) => `untuned backbone, ${task}: ${score(value)}`,
+        title: ({ name, task, value }: ReferenceMark) => `${name}, ${task}: ${score(value)}`,
       }),
       ...runs.map((_, i) =>
         Plot.dot(
@@ -113,10 +123,7 @@ export function scoreCurves(runs: readonly Run[]): Drawn {
   );
   if (!points.some(({ round }) => round > 0))
     return { id, title, reason: 'no round with an evaluation is complete yet' };
-  const floors = tasks.flatMap((task) => {
-    const value = majorityFloor(runs, task);
-    return value === undefined ? [] : [{ task, value }];
-  });
+  const floors = marksOf(references('majority floor', runs, majorityFloor), tasks);
   const columns = 2;
   const place = (task: string) => ({
     fx: tasks.indexOf(task) % columns,
