@@ -19,6 +19,7 @@ export interface LineProcessOptions {
 
 export class LineProcess {
   readonly #title: string;
+  readonly #signal: AbortSignal;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
   readonly #ended: Promise<string>;
@@ -27,6 +28,7 @@ export class LineProcess {
   /** Starts it; that it could not be started is told by the first `read`. */
   constructor({ title, command, args, env, signal }: LineProcessOptions) {
     this.#title = title;
+    this.#signal = signal;
     this.#child = spawn(command, args, { env, signal });
     this.#ended = once(this.#child, 'close').then(
       ([code, name]) => (typeof code === 'number' ? `exit code ${code}` : `signal ${String(name)}`),
@@ -51,7 +53,8 @@ export class LineProcess {
     const { value, done } = (await this.#lines.next()) as { value: string; done?: boolean };
     if (done !== true) return this.#parse(value);
     const end = await this.#ended;
-    if (this.#child.killed) throw new FltacError('ABORTED', `${this.#title} was stopped`);
+    // Ctrl-C reaches the child too, which may be gone before it can be killed.
+    if (this.#child.killed || this.#signal.aborted) throw new FltacError('ABORTED', `${this.#title} was stopped`);
     const last = this.#errors.trim().split('\n').at(-1) ?? '';
     throw new FltacError('IO', `${this.#title} ended early (${end})${last === '' ? '' : `: ${last}`}`);
   }
