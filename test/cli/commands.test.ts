@@ -38,6 +38,7 @@ describe('wrong usage', () => {
     [['report'], /missing required argument 'run'/],
     [['report', 'no-such-a', 'no-such-b'], /no-such-a is not a run's folder/],
     [['tensorboard', 'no-such-a', 'no-such-b'], /no-such-a is not a run's folder/],
+    [['report', 'x', '--format', 'png'], /--format is of the files of --figures <folder>, which is not given/],
     [['report', 'x', '--format', 'gif'], /--format gif: allowed choices are svg, png/],
     [['verify', 'no-such-folder'], /no-such-folder is not a run's folder/],
     [['evaluate', 'no-such-folder'], /no-such-folder is not a run's folder/],

@@ -1,6 +1,7 @@
 /** `fltac report` */
 import { Option, type Command } from 'commander';
 import type { FigureFormat, ReportOutcome } from '../../report/report.js';
+import { FltacError } from '../../errors.js';
 import { bytes } from '../../run/table.js';
 import { printResult, type Format } from '../io.js';
 import type { CommandContext } from '../program.js';
@@ -21,7 +22,7 @@ interface Options {
 }
 
 export function addReport(program: Command, { io }: CommandContext): void {
-  program
+  const command = program
     .command('report')
     .summary('draw runs as one HTML page')
     .description(
@@ -36,6 +37,9 @@ export function addReport(program: Command, { io }: CommandContext): void {
     .option('--json', 'print what was drawn as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (folders: string[], { json, ...options }: Options) => {
+      if (options.figures === undefined && command.getOptionValueSource('format') === 'cli') {
+        throw new FltacError('USAGE', '--format is of the files of --figures <folder>, which is not given');
+      }
       const { writeReport } = await import('../../report/report.js');
       const outcome = await writeReport(folders, options);
       const format: Format = json === true ? 'json' : 'text';
