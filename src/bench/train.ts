@@ -5,7 +5,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { scenarioRow } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
-import { loadScenario, resolveModel, type DataContext, type ResolvedModel } from '../data/scenario.js';
+import { loadScenario, resolveModel, shownModelId, type DataContext } from '../data/scenario.js';
 import { describeArchitecture, machineRates, setThreads, type ArchitectureInfo } from '../engine/index.js';
 import { packageRoot } from '../engine/load.js';
 import { resolveThreads } from '../engine/threads.js';
@@ -105,11 +105,6 @@ interface Side {
   runs: SideTrained[];
 }
 
-/** A local path tells of the machine, so only its last part is shown. */
-function shownId({ id, revision }: ResolvedModel): string {
-  return revision === 'local' ? path.basename(id) : id;
-}
-
 class TrainBench {
   readonly #threads: number;
 
@@ -174,7 +169,7 @@ class TrainBench {
     const file = path.join(folder, 'config.json');
     const info = describeArchitecture(await readFile(file, 'utf8'), file);
     const { family, hiddenSize, numLayers, numHeads, parameters } = info;
-    const id = options.shape ?? shownId(found);
+    const id = options.shape ?? shownModelId(found);
     const randomWeights = options.shape !== undefined;
     return { folder, info, described: { id, family, hiddenSize, numLayers, numHeads, parameters, randomWeights } };
   }

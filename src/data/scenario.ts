@@ -1,4 +1,5 @@
 /** Scenarios: which tasks there are, and their rows in the form the backbone reads. */
+import path from 'node:path';
 import type { Examples } from '../engine/types.js';
 import type { RunConfig } from '../config/schema.js';
 import type { TaskSize } from '../federation/partition.js';
@@ -72,6 +73,11 @@ export interface ResolvedModel {
   id: string;
   /** the Hub commit, or "local" */
   revision: string;
+}
+
+/** A model's name for files that leave the machine: of a local folder its last part, since a path tells of the machine. */
+export function shownModelId({ id, revision }: Pick<ResolvedModel, 'id' | 'revision'>): string {
+  return revision === 'local' ? path.basename(id) : id;
 }
 
 export interface DataContext {

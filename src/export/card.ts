@@ -1,6 +1,7 @@
 /** The README.md of an exported adapter or model: what it is, how it was made, and what it scored. */
 import path from 'node:path';
 import { scenarioRow } from '../config/scenarios.js';
+import { shownModelId } from '../data/scenario.js';
 import { METRIC_RECORD, isKnownPhase, readJournal } from '../report/journals.js';
 import { RUN_FILES } from '../run/folder.js';
 import { METHODS, learningRate } from '../federation/methods.js';
@@ -61,7 +62,7 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     '',
     `${whole ? WHOLE : WHAT[kind]}, fine-tuned by fltac, federated LoRA after [FL-TAC](https://arxiv.org/abs/2404.15384).`,
     '',
-    `- Backbone: ${base.id}${base.revision === 'local' ? '' : ` at ${base.revision}`}`,
+    `- Backbone: ${shownModelId(base)}${base.revision === 'local' ? ', from a folder' : ` at ${base.revision}`}`,
     `- Data: scenario ${config.scenario}; trained on ${adapter.tasks.join(', ')}`,
     `- Method: ${config.method} (${METHODS[config.method].summary}), round ${run.round} of ${config.rounds}, ${config.nClients} clients, ` +
       `Dirichlet alpha ${config.dirichletAlpha}, seed ${config.seed}`,
@@ -123,7 +124,7 @@ function usage({ base, config, output, spec }: RoundOfRun, kind: Kind): string[]
           'from peft import PeftModel',
           `from transformers import ${model}`,
           '',
-          `backbone = ${model}.from_pretrained("${base.id}"${labels})`,
+          `backbone = ${model}.from_pretrained("${base.revision === 'local' ? `<folder of ${shownModelId(base)}>` : base.id}"${labels})`,
           'model = PeftModel.from_pretrained(backbone, "<this folder>")',
         ]
       : [`from transformers import ${model}`, '', `model = ${model}.from_pretrained("<this folder>")`];

@@ -60,6 +60,20 @@ describe('an export', () => {
     expect(await card(3)).toContain(row);
   });
 
+  it('has a card that tells of a backbone in a folder, but not where it lies', async () => {
+    const folder = join(temporaryFolder(), 'run');
+    const run = fakeRun();
+    const model = { folder: 'model', id: '/home/somebody/models/bert', revision: 'local' };
+    run.context.parts = { ...run.context.parts!, resolveModel: () => Promise.resolve(model) };
+    await trainRun(fakeConfig(folder), run.context);
+    const parts = { face: fakeFace(run.engine), modelFolder: () => Promise.reject(new Error('not needed')) };
+    const { exported } = await exportRun({ folder, format: 'peft' }, { ...context, parts });
+    const card = await readFile(join(exported[0]!.folder, 'README.md'), 'utf8');
+    expect(card).not.toContain('somebody');
+    expect(card).toContain('- Backbone: bert, from a folder');
+    expect(card).toContain('from_pretrained("<folder of bert>", num_labels=');
+  });
+
   it('of a task that is named twice is made once', async () => {
     const { folder, run } = await trained();
     const { adapters } = await readRoundOfRun(fakeFace(run.engine), { folder, tasks: ['sst2', 'rte', 'sst2'] });
