@@ -7,7 +7,7 @@ import { scenarioRow } from '../config/scenarios.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { MetricName } from '../data/scenario.js';
 import { METHODS } from '../federation/methods.js';
-import { RUN_FILES } from '../run/folder.js';
+import { isRunning, RUN_FILES } from '../run/folder.js';
 import { readRunConfig } from '../run/saved.js';
 import {
   ASSIGNMENT_RECORD,
@@ -143,7 +143,7 @@ async function readRun(folder: string): Promise<Omit<Run, 'name'>> {
     assignments: checked(assignments, file(RUN_FILES.assignments)),
     geometry: geometry.map((record) => geometryOf(record, file(RUN_FILES.geometry), assignments)),
     environment,
-    locked: await exists(file('run.lock')),
+    locked: await isRunning(folder),
   };
 }
 

@@ -23,7 +23,8 @@ import type { Run } from './runs.js';
 export function stateOf(run: Run): string {
   const { plannedRounds, locked } = run;
   const done = lastRound(run);
-  if (done >= plannedRounds) return plannedRounds === 0 ? 'nothing is trained' : `complete: ${plural(plannedRounds, 'round')}`;
+  if (done >= plannedRounds)
+    return plannedRounds === 0 ? 'nothing is trained' : `complete: ${plural(plannedRounds, 'round')}`;
   return `${locked ? 'in progress' : 'stopped'}: ${done} of ${plural(plannedRounds, 'round')}`;
 }
 

@@ -4,7 +4,7 @@
  */
 import { readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { withLock } from '../data/hub/lock.js';
+import { isHeld, withLock } from '../data/hub/lock.js';
 import { FltacError, messageOf } from '../errors.js';
 import { assertWritable, makeFolders, removeEmptyFolders } from './files.js';
 
@@ -80,6 +80,11 @@ export async function withRunFolder<T>(
   } finally {
     await removeEmptyFolders(made);
   }
+}
+
+/** Whether a run is working in a folder now; the lock that a killed run left does not count. */
+export function isRunning(folder: string): Promise<boolean> {
+  return isHeld(path.join(folder, LOCK), LOCK_STALE_MS);
 }
 
 function refuseSecond(folder: string): never {

@@ -93,8 +93,11 @@ describe('a run that is not finished', () => {
   it('is shown as far as it is, and says whether somebody works on it', async () => {
     const folder = await make('going', { changes: { rounds: 9 } });
     expect((await writeReport([folder])).runs[0]!.state).toBe('stopped: 3 of 9 rounds');
-    await writeFile(path.join(folder, 'run.lock'), '');
+    await writeFile(path.join(folder, 'run.lock'), `${process.pid} ${os.hostname()}`);
     expect((await writeReport([folder])).runs[0]!.state).toBe('in progress: 3 of 9 rounds');
+    // No process has a number this high: the lock of one that was killed.
+    await writeFile(path.join(folder, 'run.lock'), `${2 ** 30} ${os.hostname()}`);
+    expect((await writeReport([folder])).runs[0]!.state).toBe('stopped: 3 of 9 rounds');
   });
 
   it('is not shown beyond its last complete round, and a line that is being written is passed over', async () => {

@@ -487,6 +487,22 @@ describe('verify', () => {
     expect(passed).toBe(true);
   });
 
+  it('keeps what it found in the files where the data to evaluate on cannot be had', async () => {
+    await trained();
+    const { context } = fakeRun();
+    const gone = new FltacError('NETWORK', 'the Hub cannot be reached');
+    const resolveModel = () => Promise.reject(gone);
+    const { passed, findings } = await verifyRun(
+      { folder, evaluate: true },
+      { ...context, parts: { ...context.parts!, resolveModel } },
+    );
+    expect(passed).toBe(false);
+    expect(findings.filter(({ status }) => status === 'fail')).toEqual([
+      { check: 'evaluation', status: 'fail', detail: 'the Hub cannot be reached' },
+    ]);
+    expect(findings.length).toBeGreaterThan(5);
+  });
+
   it('checks an interrupted run as far as it came', async () => {
     const run = fakeRun();
     const train = run.engine.train.bind(run.engine);

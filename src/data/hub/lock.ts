@@ -50,6 +50,15 @@ export async function withLock<T>(path: string, options: LockOptions, work: () =
   }
 }
 
+/** Whether a process holds the lock: it is there, and `withLock` would wait for it. */
+export async function isHeld(path: string, staleMs: number): Promise<boolean> {
+  const there = await stat(path).then(
+    () => true,
+    () => false,
+  );
+  return there && !(await isStale(path, staleMs));
+}
+
 async function tryLock(path: string): Promise<boolean> {
   return writing(path, async () => {
     const file = await open(path, 'wx').catch((error: unknown) => {

@@ -1,16 +1,7 @@
 /** How training went: local losses, how well clusters met the tasks, and accuracy for what was sent. */
 import { METRICS } from '../../federation/metrics.js';
 import { score } from '../../run/table.js';
-import {
-  MEGABYTE,
-  allTasks,
-  groupBy,
-  lastRound,
-  meanOf,
-  meanScores,
-  scoredAssignments,
-  trafficUpTo,
-} from '../facts.js';
+import { MEGABYTE, allTasks, groupBy, meanOf, meanScores, scoredAssignments, trafficUpTo } from '../facts.js';
 import { colourOf, dashOf, symbolOf } from '../palette.js';
 import { Plot, draw } from '../plot.js';
 import type { Run } from '../runs.js';
@@ -228,8 +219,10 @@ function costRow(run: Run): string[][] {
   const means = meanScores(run);
   const first = means.find(({ round }) => round === 0);
   const last = means.at(-1);
-  const traffic = trafficUpTo(run, lastRound(run));
-  if (first === undefined || last === undefined || traffic === undefined) return [];
+  if (first === undefined || last === undefined) return [];
+  // Of a run in progress, rounds after the last evaluation have bought nothing that is known yet.
+  const traffic = trafficUpTo(run, last.round);
+  if (traffic === undefined) return [];
   const gain = METRICS[run.metric].lowerIsBetter ? first.mean - last.mean : last.mean - first.mean;
   const [up, down] = [traffic.up / MEGABYTE, traffic.down / MEGABYTE];
   return [

@@ -95,8 +95,9 @@ async function verifyFolder(
     );
   }
   findings.push(...(await checkAdapters(run, partition, journals, ended)));
-  if (evaluate) findings.push(...(await checkEvaluation(run, journals, context)));
-  return findings;
+  if (!evaluate) return findings;
+  const [evaluated = [], failed] = await opened('evaluation', () => checkEvaluation(run, journals, context));
+  return [...findings, ...evaluated, ...failed];
 }
 
 /** @param ended whether the run came to its end */
