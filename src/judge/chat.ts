@@ -5,6 +5,7 @@
 import { EnvHttpProxyAgent, fetch as undiciFetch, type Response } from 'undici';
 import { z } from 'zod';
 import { FltacError } from '../errors.js';
+import { makePool } from '../net/pool.js';
 import {
   PASSING_CODE,
   PASSING_STATUS,
@@ -58,6 +59,7 @@ export class ChatClient {
       ...direct,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
+      factory: makePool,
     });
   }
 

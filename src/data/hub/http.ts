@@ -7,6 +7,7 @@
  */
 import { EnvHttpProxyAgent, fetch as undiciFetch, Response, type RequestInit } from 'undici';
 import { FltacError } from '../../errors.js';
+import { makePool } from '../../net/pool.js';
 import { aborted, checkAborted, withRetries, type RetryContext } from '../../net/retry.js';
 import { connectionFailure, statusFailure, titleOf, type Subject } from './failures.js';
 import type { HubSettings } from './settings.js';
@@ -136,6 +137,7 @@ export function makeDispatcher({ proxy, timeouts }: HubSettings): EnvHttpProxyAg
     connect: { timeout: timeouts.connectMs },
     headersTimeout: timeouts.headersMs,
     bodyTimeout: timeouts.bodyMs,
+    factory: makePool,
   });
 }
 

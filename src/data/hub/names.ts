@@ -38,13 +38,22 @@ export function repoTitle(repo: HubRepo): string {
   return `${repo.type} ${repo.id}`;
 }
 
+/** Half a character, as no file has in its name: neither an address nor a path can hold it. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
 /**
- * Refuses a listed file name that could lie outside the cache once joined to it, under POSIX or Windows rules
+ * Refuses a listed file name that is none, or that could lie outside the cache once joined to it, under POSIX or Windows rules
  * (huggingface_hub's `_validate_relative_filename`; @huggingface/hub has the same check but does not export it).
  * @throws NETWORK
  */
 export function checkFileName(repo: HubRepo, name: unknown): asserts name is string {
-  if (typeof name === 'string' && name !== '' && !name.includes('\0') && !climbs(name)) return;
+  if (typeof name === 'string' && name !== '' && !name.includes('\0') && !climbs(name)) {
+    if (!LONE_SURROGATE.test(name)) return;
+    throw new FltacError(
+      'NETWORK',
+      `${repoTitle(repo)} lists a file named ${shown(name)}, which is no Unicode text: refused`,
+    );
+  }
   throw new FltacError(
     'NETWORK',
     `${repoTitle(repo)} lists a file named ${shown(name)}, which would lie outside the cache: refused`,

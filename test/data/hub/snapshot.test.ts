@@ -376,6 +376,15 @@ describe('names from a listing', () => {
     },
   );
 
+  it('are refused where they are no Unicode text', async () => {
+    const server = await hubOf(FILES);
+    const path = 'a\ud800b';
+    server.faults.push({ match: /\/tree\//, entries: [{ type: 'file', path, size: 4, oid: gitHash('evil') }] });
+    await expect(fetchModel(settingsFor(server))).rejects.toThrow(
+      /lists a file named "a\\ud800b", which is no Unicode/,
+    );
+  });
+
   it('are refused where a hash or the commit is none', async () => {
     const server = await hubOf(FILES);
     server.faults.push({ match: /\/tree\//, entries: [{ type: 'file', path: 'x', size: 4, oid: '../../x' }] });
