@@ -7,7 +7,7 @@ import { scenarioRow } from '../config/scenarios.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { startRow } from '../federation/initial.js';
 import { PEFT_FILES, writePeftDirectory } from '../run/artifacts.js';
-import { assertWritable, makeFolders, writeTextFile } from '../run/files.js';
+import { assertWritable, makeFolders, removeEmptyFolders, writeTextFile } from '../run/files.js';
 import type { Log, ProgressHandle } from '../run/log.js';
 import { WHOLE_MODEL, writeModelCompanions, writeWholeModel } from '../run/model-directory.js';
 import { readRoundOfRun, type ChooseOptions, type ChosenAdapter, type RoundOfRun } from './adapters.js';
@@ -66,18 +66,24 @@ export async function exportRun(options: ExportOptions, context: ExportContext):
   }
   const format = whole ? 'merged' : options.format;
   const out = path.resolve(options.out ?? path.join(run.folder, 'exported', format));
-  await makeFolders(out);
-  await assertWritable(path.join(out, CARD));
-  const scores = await readScores(run.folder, run.round);
-  const exported = await (whole ? writeWhole : WRITERS[format])(run, { out, scores, context, parts });
-  for (const { name, cluster, share } of run.adapters) {
+  const made: string[] = [];
+  try {
+    for (const { name } of run.adapters) made.push(...(await assertWritable(path.join(out, name, CARD))));
+    const scores = await readScores(run.folder, run.round);
+    const exported = await (whole ? writeWhole : WRITERS[format])(run, { out, scores, context, parts });
+    tellShares(run, context.log);
+    return { format, round: run.round, exported };
+  } finally {
+    await removeEmptyFolders(made);
+  }
+}
+
+function tellShares({ adapters }: RoundOfRun, log: Log): void {
+  for (const { name, cluster, share } of adapters) {
     if (share === 1) continue;
     const held = `${(100 * share).toFixed(0)} % of the task's samples`;
-    context.log.info(
-      `${name}: its clients hold different adapters; exported is that of cluster ${cluster} with ${held}`,
-    );
+    log.info(`${name}: its clients hold different adapters; exported is that of cluster ${cluster} with ${held}`);
   }
-  return { format, round: run.round, exported };
 }
 
 /** The model card, as the Hub looks for it. */

@@ -108,14 +108,16 @@ async function makeFolder(path: string): Promise<boolean> {
 /**
  * Proves, before long work, that a file can be written at a path, making its folder where it is absent.
  *
+ * @returns the folders that were made, outermost first
  * @throws FltacError IO naming the path
  */
-export async function assertWritable(path: string): Promise<void> {
+export async function assertWritable(path: string): Promise<string[]> {
   const beside = placeBeside(path);
   try {
-    await makeFolders(dirname(path));
+    const made = await makeFolders(dirname(path));
     await (await open(beside, 'w')).close();
     await rm(beside);
+    return made;
   } catch (cause) {
     throw new FltacError('IO', `${path} cannot be written: ${messageOf(cause)}`, { cause });
   }

@@ -7,7 +7,7 @@ import type { RunConfig } from '../../src/config/index.js';
 import { fakeFace } from '../support/fake-engine.js';
 import { temporaryFolder } from '../support/files.js';
 import { fakeConfig, fakeRun, readJsonl } from '../run/support.js';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { silentLog } from '../../src/run/log.js';
 
 async function trained(changes: Partial<RunConfig> = {}): Promise<{ folder: string; run: ReturnType<typeof fakeRun> }> {
@@ -40,6 +40,20 @@ describe('an export', () => {
       expect(found).toEqual(left);
       expect(await readFile(join(own, 'README.md'), 'utf8')).toContain(`# ${name}`);
     }
+  });
+
+  it.each(['peft', 'merged'] as const)('as %s says before any work where it cannot be written', async (format) => {
+    const { folder, run } = await trained();
+    const out = temporaryFolder();
+    const file = join(out, 'rte');
+    await writeFile(file, 'in the way');
+    const modelFolder = () => Promise.reject(new Error('too late'));
+    const parts = { face: fakeFace(run.engine), modelFolder };
+    const told = { code: 'IO', message: `${join(file, 'README.md')} cannot be written: ${file} is a file` };
+    await expect(exportRun({ folder, format, out }, { ...context, parts })).rejects.toMatchObject(told);
+    const below = { code: 'IO', message: expect.stringContaining('README.md cannot be written: ') as string };
+    await expect(exportRun({ folder, format, out: file }, { ...context, parts })).rejects.toMatchObject(below);
+    expect(await readdir(out)).toEqual(['rte']);
   });
 
   it('has a card with the scores of its own round, or says of which earlier one they are', async () => {
