@@ -46,6 +46,14 @@ const WHAT: Readonly<Record<Kind, string>> = {
 
 const WHOLE = 'A whole model, every weight of it trained';
 
+/** How the tags of every card begin. */
+const TAGS = 'tags: [fltac, ';
+
+/** Whether a README.md is a card that `modelCard` made. */
+export function isModelCard(text: string): boolean {
+  return text.startsWith('---\n') && text.includes(`\n${TAGS}`);
+}
+
 /** Markdown with the front matter that the Hugging Face Hub reads. */
 export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskScores, kind: Kind): string {
   const { config, base } = run;
@@ -55,7 +63,7 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     '---',
     ...hub,
     `library_name: ${kind === 'peft' ? 'peft' : 'transformers'}`,
-    `tags: [fltac, ${whole ? 'full-fine-tuning' : 'lora, federated-learning'}]`,
+    `${TAGS}${whole ? 'full-fine-tuning' : 'lora, federated-learning'}]`,
     '---',
     '',
     `# ${adapter.name}`,

@@ -2,8 +2,10 @@
  * `fltac export`: a saved round's adapters as PEFT directories, or folded into the backbone as whole models; the whole
  * models of full fine-tuning as they are.
  */
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { scenarioRow } from '../config/scenarios.js';
+import { FltacError } from '../errors.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { startRow } from '../federation/initial.js';
 import { PEFT_FILES, writePeftDirectory } from '../run/artifacts.js';
@@ -11,7 +13,7 @@ import { assertWritable, makeFolders, removeEmptyFolders, writeTextFile } from '
 import type { Log, ProgressHandle } from '../run/log.js';
 import { WHOLE_MODEL, writeModelCompanions, writeWholeModel } from '../run/model-directory.js';
 import { readRoundOfRun, type ChooseOptions, type ChosenAdapter, type RoundOfRun } from './adapters.js';
-import { modelCard, readScores, type TaskScores } from './card.js';
+import { isModelCard, modelCard, readScores, type TaskScores } from './card.js';
 
 export type ExportFormat = 'peft' | 'merged';
 
@@ -19,6 +21,8 @@ export interface ExportOptions extends ChooseOptions {
   format: ExportFormat;
   /** takes a folder for each adapter; default: `exported/<format>` of the run's folder */
   out?: string | undefined;
+  /** writes into folders that hold something else than an earlier export */
+  overwrite?: boolean | undefined;
 }
 
 export interface ExportContext {
@@ -53,9 +57,9 @@ export interface ExportOutcome {
 
 /**
  * Writes each chosen adapter into a folder of its own, with a model card. A folder that is there is written over file by
- * file.
+ * file, where it is that of an earlier export.
  *
- * @throws FltacError USAGE for what is not in the run; IO; any error of the model (merged); ABORTED
+ * @throws FltacError USAGE for what is not in the run, or for a folder that holds something else; IO; any error of the model (merged); ABORTED
  */
 export async function exportRun(options: ExportOptions, context: ExportContext): Promise<ExportOutcome> {
   const parts = context.parts ?? (await productionParts());
@@ -66,6 +70,10 @@ export async function exportRun(options: ExportOptions, context: ExportContext):
   }
   const format = whole ? 'merged' : options.format;
   const out = path.resolve(options.out ?? path.join(run.folder, 'exported', format));
+  // Below the run's folder all is fltac's own.
+  if (options.out !== undefined && options.overwrite !== true) {
+    for (const { name } of run.adapters) await assertFree(path.join(out, name));
+  }
   const made: string[] = [];
   try {
     for (const { name } of run.adapters) made.push(...(await assertWritable(path.join(out, name, CARD))));
@@ -88,6 +96,19 @@ function tellShares({ adapters }: RoundOfRun, log: Log): void {
 
 /** The model card, as the Hub looks for it. */
 const CARD = 'README.md';
+
+/** @throws FltacError USAGE for a folder that is neither empty nor marked by a card as an earlier export */
+async function assertFree(folder: string): Promise<void> {
+  // What cannot be listed is no folder yet, or told where it is written to.
+  const names = await readdir(folder).catch(() => []);
+  if (names.length === 0 || isModelCard(await readFile(path.join(folder, CARD), 'utf8').catch(() => ''))) return;
+  const shown = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
+  throw new FltacError(
+    'USAGE',
+    `the folder ${folder} holds ${shown}, which is no export of fltac: choose another --out, or give --overwrite to ` +
+      'write into it all the same',
+  );
+}
 
 interface Job {
   out: string;

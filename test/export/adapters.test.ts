@@ -56,6 +56,23 @@ describe('an export', () => {
     expect(await readdir(out)).toEqual(['rte']);
   });
 
+  it('writes over an earlier export, and into a folder of something else only where that is asked for', async () => {
+    const { folder, run } = await trained();
+    const out = temporaryFolder();
+    const parts = { face: fakeFace(run.engine), modelFolder: () => Promise.reject(new Error('not needed')) };
+    const make = (overwrite?: boolean) =>
+      exportRun({ folder, format: 'peft', out, overwrite, tasks: ['sst2'] }, { ...context, parts });
+    const card = join(out, 'sst2', 'README.md');
+    await make();
+    await make();
+    await writeFile(card, 'keep');
+    const refusal = /sst2 holds .*README\.md.*, which is no export of fltac: choose another --out, or give --overwrite/;
+    await expect(make()).rejects.toMatchObject({ code: 'USAGE', message: expect.stringMatching(refusal) as string });
+    expect(await readFile(card, 'utf8')).toBe('keep');
+    await make(true);
+    expect(await readFile(card, 'utf8')).toContain('# sst2');
+  });
+
   it('has a card with the scores of its own round, or says of which earlier one they are', async () => {
     const { folder, run } = await trained({ rounds: 4, evalEvery: 2 });
     const face = fakeFace(run.engine);

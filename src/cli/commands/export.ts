@@ -21,6 +21,7 @@ interface Options extends FormatOptions {
   tasks?: string[];
   clusters?: number[];
   out?: string;
+  overwrite?: boolean;
   push?: string;
   public?: boolean;
 }
@@ -43,6 +44,7 @@ export function addExport(program: Command, { io }: CommandContext): void {
       new Option('--clusters <c,…>', 'in place of tasks: clusters by number').argParser(integerList).conflicts('tasks'),
     )
     .option('--out <folder>', "takes a folder for each adapter (default: exported/<form> of the run's folder)")
+    .option('--overwrite', 'write into folders below --out that hold something else than an earlier export')
     .option('--push <org/name>', 'push to this Hub repository, with -<adapter> at its end where there are several')
     .option('--public', 'make new repositories public (default: private)')
     .addOption(formatOption())
