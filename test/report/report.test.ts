@@ -39,6 +39,23 @@ describe('a report', () => {
     expect(absent).toEqual([{ figure: 'radar', reason: 'it compares runs, and this report is of one' }]);
   });
 
+  it('has whole rounds alone on its axes, each once', async () => {
+    const figures = path.join(root, 'short-figures');
+    await writeReport([await make('short', { rounds: 2 })], { figures });
+    for (const [id, rounds] of [
+      ['curves', 3],
+      ['losses', 2],
+      ['clustering', 2],
+    ] as const) {
+      const svg = await readFile(path.join(figures, `${id}.svg`), 'utf8');
+      const axis = /aria-label="x-axis tick label"[^>]*>(.*?)<\/g>/s.exec(svg)![1]!;
+      const labels = [...axis.matchAll(/<text[^>]*>([^<]*)</g)].map(([, label]) => label);
+      expect(new Set(labels).size, id).toBe(rounds);
+      // Panels stand in up to two columns.
+      expect(labels.length, id).toBeLessThanOrEqual(2 * rounds);
+    }
+  });
+
   it('of five runs compares them all, and draws equal splits of rows once', async () => {
     const folders = await Promise.all(
       [1, 2, 3, 4, 5].map((seed) => make(`five-${seed}`, { seed: seed === 5 ? 4 : seed })),

@@ -5,7 +5,7 @@ import { allTasks, finalScore, majorityFloor, references, scoresOf, untunedScore
 import { colourOf, dashOf, symbolOf } from '../palette.js';
 import { Plot, draw, type LegendEntry } from '../plot.js';
 import type { Run } from '../runs.js';
-import { WIDTH, type Drawn } from './figure.js';
+import { WIDTH, roundAxis, type Drawn } from './figure.js';
 
 function metricTitle(runs: readonly Run[]): string {
   return METRICS[runs[0]!.metric].title;
@@ -144,7 +144,7 @@ export function scoreCurves(runs: readonly Run[]): Drawn {
     ],
     fx: { axis: null, padding: 0.12 },
     fy: { axis: null, padding: 0.2 },
-    x: { label: 'round', ticks: 5, tickFormat: 'd' },
+    x: roundAxis(points),
     y: {
       label: null,
       grid: true,

@@ -5,7 +5,7 @@ import { MEGABYTE, allTasks, groupBy, meanOf, meanScores, scoredAssignments, tra
 import { colourOf, dashOf, symbolOf } from '../palette.js';
 import { Plot, draw } from '../plot.js';
 import type { Run } from '../runs.js';
-import { WIDTH, type Drawn } from './figure.js';
+import { WIDTH, roundAxis, type Drawn } from './figure.js';
 
 /** Mean local loss by round, one panel a task. */
 export function lossCurves(runs: readonly Run[]): Drawn {
@@ -47,7 +47,7 @@ export function lossCurves(runs: readonly Run[]): Drawn {
     legend: runs.map((run, i) => ({ label: run.name, colour: colourOf(i), symbol: symbolOf(i) })),
     fx: { axis: null, padding: 0.12 },
     fy: { axis: null, padding: 0.2 },
-    x: { label: 'round', ticks: 5, tickFormat: 'd' },
+    x: roundAxis(points),
     y: { label: null, grid: true, ticks: 4, zero: true },
     marks: [
       ...runs.flatMap((_, i) => {
@@ -110,7 +110,7 @@ export function clusteringCurves(runs: readonly Run[]): Drawn {
       series.some((point) => point.i === i) ? [{ label: run.name, colour: colourOf(i), symbol: symbolOf(i) }] : [],
     ),
     fx: { axis: null, padding: 0.12, domain: measures },
-    x: { label: 'round', ticks: 5, tickFormat: 'd' },
+    x: roundAxis(series),
     y: { label: null, grid: true, ticks: 5, domain: [Math.min(0, ...series.map(({ value }) => value)), 1.02] },
     marks: [
       ...runs.flatMap((_, i) => {
