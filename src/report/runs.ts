@@ -126,6 +126,13 @@ async function readRun(folder: string): Promise<Omit<Run, 'name'>> {
   const done = new Set([0, ...rounds.map((record) => record.round)]);
   const complete = <T extends { round: number }>(all: readonly T[]) => all.filter((record) => done.has(record.round));
   const assignments = complete(await readJournal(file(RUN_FILES.assignments), ASSIGNMENT_RECORD, { optional: true }));
+  if (rounds.length > 0 && assignments.length === 0) {
+    throw new FltacError(
+      'IO',
+      `${file(RUN_FILES.assignments)} is missing or has no complete round, though ${RUN_FILES.metrics} has ` +
+        `${rounds.length}: put it back, or leave the run out`,
+    );
+  }
   const geometry = complete(await readJournal(file(RUN_FILES.geometry), GEOMETRY_RECORD, { optional: true }));
   const evaluations = complete(records.filter((record) => record.phase === 'eval'));
   const tasks = config.tasks;

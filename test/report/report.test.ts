@@ -176,6 +176,16 @@ describe('what cannot be shown is one clear error', () => {
     });
   });
 
+  it('for a run whose assignments are gone', async () => {
+    const folder = await make('unassigned');
+    await rm(path.join(folder, 'cluster_assignments.jsonl'));
+    expect(await failure([folder])).toMatchObject({
+      code: 'IO',
+      message:
+        /cluster_assignments\.jsonl is missing or has no complete round, though metrics\.jsonl has 3: put it back/,
+    });
+  });
+
   it.each([
     ['metrics.jsonl', '{"round":', /metrics\.jsonl:2 is not JSON/],
     ['metrics.jsonl', '{"round":1,"phase":"eval","task":"sst2"}', /metrics\.jsonl:2 is not a record of a run.*metric/],
