@@ -1,8 +1,9 @@
 /** The README.md of an exported adapter or model: what it is, how it was made, and what it scored. */
 import path from 'node:path';
-import { scenarioRow } from '../config/scenarios.js';
+import { BUNDLED_MODEL, scenarioRow } from '../config/scenarios.js';
 import { shownModelId } from '../data/scenario.js';
 import { METRIC_RECORD, isKnownPhase, readJournal } from '../report/journals.js';
+import type { AdapterBase } from '../run/artifacts.js';
 import { RUN_FILES } from '../run/folder.js';
 import { METHODS, learningRate } from '../federation/methods.js';
 import { METRICS } from '../federation/metrics.js';
@@ -70,7 +71,7 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     '',
     `${whole ? WHOLE : WHAT[kind]}, fine-tuned by fltac, federated LoRA after [FL-TAC](https://arxiv.org/abs/2404.15384).`,
     '',
-    `- Backbone: ${shownModelId(base)}${base.revision === 'local' ? ', from a folder' : ` at ${base.revision}`}`,
+    `- Backbone: ${shownModelId(base)}${originOf(base)}`,
     `- Data: scenario ${config.scenario}; trained on ${adapter.tasks.join(', ')}`,
     `- Method: ${config.method} (${METHODS[config.method].summary}), round ${run.round} of ${config.rounds}, ${config.nClients} clients, ` +
       `Dirichlet alpha ${config.dirichletAlpha}, seed ${config.seed}`,
@@ -83,6 +84,19 @@ export function modelCard(run: RoundOfRun, adapter: ChosenAdapter, scores: TaskS
     ...usage(run, kind),
     '',
   ].join('\n');
+}
+
+function originOf({ id, revision }: AdapterBase): string {
+  if (revision !== 'local') return ` at ${revision}`;
+  return id === BUNDLED_MODEL
+    ? ', which comes with fltac in the folder quickstart/model of its package'
+    : ', from a folder';
+}
+
+/** The backbone as code names it: its Hub id, or words for a folder, whose path is left out of what may be published. */
+export function namedInCode(base: AdapterBase): string {
+  if (base.revision !== 'local') return base.id;
+  return base.id === BUNDLED_MODEL ? '<folder of fltac>/quickstart/model' : `<folder of ${shownModelId(base)}>`;
 }
 
 function loraLine({ spec }: RoundOfRun): string {
@@ -132,7 +146,7 @@ function usage({ base, config, output, spec }: RoundOfRun, kind: Kind): string[]
           'from peft import PeftModel',
           `from transformers import ${model}`,
           '',
-          `backbone = ${model}.from_pretrained("${base.revision === 'local' ? `<folder of ${shownModelId(base)}>` : base.id}"${labels})`,
+          `backbone = ${model}.from_pretrained("${namedInCode(base)}"${labels})`,
           'model = PeftModel.from_pretrained(backbone, "<this folder>")',
         ]
       : [`from transformers import ${model}`, '', `model = ${model}.from_pretrained("<this folder>")`];

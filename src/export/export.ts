@@ -13,7 +13,7 @@ import { assertWritable, makeFolders, removeEmptyFolders, writeTextFile } from '
 import type { Log, ProgressHandle } from '../run/log.js';
 import { WHOLE_MODEL, writeModelCompanions, writeWholeModel } from '../run/model-directory.js';
 import { readRoundOfRun, type ChooseOptions, type ChosenAdapter, type RoundOfRun } from './adapters.js';
-import { isModelCard, modelCard, readScores, type TaskScores } from './card.js';
+import { isModelCard, modelCard, namedInCode, readScores, type TaskScores } from './card.js';
 
 export type ExportFormat = 'peft' | 'merged';
 
@@ -126,7 +126,8 @@ async function writePeft(run: RoundOfRun, { out, scores, parts }: Job): Promise<
   const exported: Exported[] = [];
   for (const adapter of run.adapters) {
     const folder = path.join(out, adapter.name);
-    const { layout, spec, base, output } = run;
+    const { layout, spec, output } = run;
+    const base = { ...run.base, id: namedInCode(run.base) };
     const kind = { input: scenarioRow(run.config).input, output };
     await writePeftDirectory(parts.face, folder, { layout, flat: adapter.flat, spec, base, kind });
     await writeTextFile(path.join(folder, CARD), modelCard(run, adapter, scores, 'peft'));

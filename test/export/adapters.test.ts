@@ -91,10 +91,17 @@ describe('an export', () => {
     expect(await card(3)).toContain(row);
   });
 
-  it('has a card that tells of a backbone in a folder, but not where it lies', async () => {
+  it.each([
+    ['/home/somebody/models/bert', 'bert, from a folder', '<folder of bert>'],
+    [
+      'builtin:quickstart',
+      'builtin:quickstart, which comes with fltac in the folder quickstart/model of its package',
+      '<folder of fltac>/quickstart/model',
+    ],
+  ])('tells of the backbone in the folder %s, but not where it lies', async (id, backbone, named) => {
     const folder = join(temporaryFolder(), 'run');
     const run = fakeRun();
-    const model = { folder: 'model', id: '/home/somebody/models/bert', revision: 'local' };
+    const model = { folder: 'model', id, revision: 'local' };
     run.context.parts = { ...run.context.parts!, resolveModel: () => Promise.resolve(model) };
     await trainRun(fakeConfig(folder), run.context);
     const parts = { face: fakeFace(run.engine), modelFolder: () => Promise.reject(new Error('not needed')) };
