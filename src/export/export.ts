@@ -10,6 +10,7 @@ import type { Engine, EngineFace } from '../federation/engine.js';
 import { startRow } from '../federation/initial.js';
 import { PEFT_FILES, writePeftDirectory } from '../run/artifacts.js';
 import { assertWritable, makeFolders, removeEmptyFolders, writeTextFile } from '../run/files.js';
+import { RUN_FILES } from '../run/folder.js';
 import type { Log, ProgressHandle } from '../run/log.js';
 import { WHOLE_MODEL, writeModelCompanions, writeWholeModel } from '../run/model-directory.js';
 import { readRoundOfRun, type ChooseOptions, type ChosenAdapter, type RoundOfRun } from './adapters.js';
@@ -77,12 +78,26 @@ export async function exportRun(options: ExportOptions, context: ExportContext):
   const made: string[] = [];
   try {
     for (const { name } of run.adapters) made.push(...(await assertWritable(path.join(out, name, CARD))));
+    await warnOfMissing(run.folder, context.log);
     const scores = await readScores(run.folder, run.round);
     const exported = await (whole ? writeWhole : WRITERS[format])(run, { out, scores, context, parts });
     tellShares(run, context.log);
     return { format, round: run.round, exported };
   } finally {
     await removeEmptyFolders(made);
+  }
+}
+
+/** The adapters are whole without these; the card has less to say, and the run cannot be checked any more. */
+const JOURNALS = [
+  { name: RUN_FILES.metrics, lost: 'the card has no scores' },
+  { name: RUN_FILES.assignments, lost: 'nothing tells how the adapters came about' },
+] as const;
+
+async function warnOfMissing(folder: string, log: Log): Promise<void> {
+  const names = await readdir(folder);
+  for (const { name, lost } of JOURNALS) {
+    if (!names.includes(name)) log.warn(`${path.join(folder, name)} is missing: ${lost}`);
   }
 }
 

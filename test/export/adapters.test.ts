@@ -7,7 +7,7 @@ import type { RunConfig } from '../../src/config/index.js';
 import { fakeFace } from '../support/fake-engine.js';
 import { temporaryFolder } from '../support/files.js';
 import { fakeConfig, fakeRun, readJsonl } from '../run/support.js';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { silentLog } from '../../src/run/log.js';
 
 async function trained(changes: Partial<RunConfig> = {}): Promise<{ folder: string; run: ReturnType<typeof fakeRun> }> {
@@ -108,8 +108,26 @@ describe('an export', () => {
     const { exported } = await exportRun({ folder, format: 'peft' }, { ...context, parts });
     const card = await readFile(join(exported[0]!.folder, 'README.md'), 'utf8');
     expect(card).not.toContain('somebody');
-    expect(card).toContain('- Backbone: bert, from a folder');
-    expect(card).toContain('from_pretrained("<folder of bert>", num_labels=');
+    expect(card).toContain(`- Backbone: ${backbone}\n`);
+    expect(card).toContain(`from_pretrained("${named}", num_labels=`);
+    const settings = await readFile(join(exported[0]!.folder, 'adapter_config.json'), 'utf8');
+    expect(JSON.parse(settings)).toMatchObject({ base_model_name_or_path: named, revision: null });
+  });
+
+  it('warns of a run that is not whole any more', async () => {
+    const { folder, run } = await trained();
+    const parts = { face: fakeFace(run.engine), modelFolder: () => Promise.reject(new Error('not needed')) };
+    const warned: string[] = [];
+    const log = { ...silentLog(), warn: (message: string) => warned.push(message) };
+    const make = () => exportRun({ folder, format: 'peft' }, { ...context, log, parts });
+    await make();
+    expect(warned).toEqual([]);
+    for (const name of ['metrics.jsonl', 'cluster_assignments.jsonl']) await rm(join(folder, name));
+    await make();
+    expect(warned).toEqual([
+      `${join(folder, 'metrics.jsonl')} is missing: the card has no scores`,
+      `${join(folder, 'cluster_assignments.jsonl')} is missing: nothing tells how the adapters came about`,
+    ]);
   });
 
   it('of a task that is named twice is made once', async () => {
