@@ -8,6 +8,7 @@ import { scenarioRow } from '../config/scenarios.js';
 import { FltacError } from '../errors.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
 import { startRow } from '../federation/initial.js';
+import { assertRunOptions } from '../run/arguments.js';
 import { PEFT_FILES, writePeftDirectory } from '../run/artifacts.js';
 import { assertWritable, makeFolders, removeEmptyFolders, writeTextFile } from '../run/files.js';
 import { RUN_FILES } from '../run/folder.js';
@@ -63,6 +64,7 @@ export interface ExportOutcome {
  * @throws FltacError USAGE for what is not in the run, or for a folder that holds something else; IO; any error of the model (merged); ABORTED
  */
 export async function exportRun(options: ExportOptions, context: ExportContext): Promise<ExportOutcome> {
+  assertRunOptions(options, context, 'exportRun');
   const parts = context.parts ?? (await productionParts());
   const run = await readRoundOfRun(parts.face, options);
   const whole = run.spec.tuning === 'full';

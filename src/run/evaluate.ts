@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { MetricName } from '../data/scenario.js';
 import { evaluateHoldings, type Evaluation, type PairResult, type TaskScore } from '../federation/evaluation.js';
 import { METRICS, rowsOf } from '../federation/metrics.js';
+import { assertRunOptions } from './arguments.js';
 import { assertWritable, writeTextFile } from './files.js';
 import type { OpenRun, RunContext } from './open.js';
 import { chooseTasks, findRound, openSavedRound, readRunConfig, type SavedRound } from './saved.js';
@@ -44,6 +45,7 @@ export interface EvaluateOutcome {
  *   not belong to the run; ABORTED; any error of the model or the data
  */
 export async function evaluateRun(options: EvaluateRunOptions, context: RunContext): Promise<EvaluateOutcome> {
+  assertRunOptions(options, context, 'evaluateRun');
   const found = await findRound(options.folder, options.round);
   const config = readRunConfig(found.folder);
   const predictions = options.predictions === undefined ? undefined : path.resolve(options.predictions);

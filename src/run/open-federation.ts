@@ -6,6 +6,7 @@ import { loadInitialAdapter } from '../federation/initial.js';
 import { METHODS, learningRate } from '../federation/methods.js';
 import { clientsAsked, participationOf } from '../federation/participation.js';
 import { Federation, type FederationOptions } from '../federation/round.js';
+import { assertRunConfig } from './arguments.js';
 import { silentLog } from './log.js';
 import { openRun, type OpenRun, type RunContext } from './open.js';
 
@@ -25,6 +26,7 @@ export interface OpenFederation {
  * @throws FltacError any error of the configuration's model and data; ABORTED
  */
 export async function openFederation(config: RunConfig, context: Partial<RunContext> = {}): Promise<OpenFederation> {
+  assertRunConfig(config, 'openFederation');
   const { log = silentLog(), signal = new AbortController().signal } = context;
   const run = await openRun(config, { ...context, log, signal });
   try {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { RunConfig } from '../config/schema.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { EvaluationCache, TaskScore } from '../federation/evaluation.js';
+import { assertRunConfig } from './arguments.js';
 import type { CheckpointRecord } from './checkpoint.js';
 import { prepareRunFolder, withRunFolder } from './folder.js';
 import { silentLog } from './log.js';
@@ -29,6 +30,7 @@ export interface TrainContext extends Partial<MethodContext> {
  *   was saved and how to go on) once `context.signal` is aborted; any error of the model, the data or the training
  */
 export async function trainRun(config: RunConfig, context: TrainContext = {}): Promise<TrainOutcome> {
+  assertRunConfig(config, 'trainRun');
   const { overwrite = false, resume = false, ...rest } = context;
   const { log = silentLog(), signal = new AbortController().signal } = context;
   if (overwrite && resume !== false) {

@@ -13,6 +13,7 @@ import { evaluateHoldings, type EvaluationCache, type TaskScore } from '../feder
 import { METHODS } from '../federation/methods.js';
 import { drawBatches, streamGenerator, streamKey } from '../federation/streams.js';
 import { plural } from '../run/log.js';
+import { assertRunConfig } from '../run/arguments.js';
 import { openRun, type OpenRun, type RunContext } from '../run/open.js';
 
 export interface RankStudyOptions {
@@ -64,6 +65,7 @@ export interface RankStudy {
  *   training diverges; ABORTED; any error of model or data
  */
 export async function studyRank(config: RunConfig, options: RankStudyOptions, context: RunContext): Promise<RankStudy> {
+  assertRunConfig(config, 'studyRank');
   if (METHODS[config.method].tuning !== 'lora') {
     throw new FltacError('USAGE', `study rank takes the adapters of LoRA; method ${config.method} trains whole models`);
   }

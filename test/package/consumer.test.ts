@@ -91,8 +91,9 @@ describe('the installed package', () => {
 
 /** What docs/library.md promises, as a program that must compile. */
 const CONSUMER = `
-import { Backbone, Federation, FltacError, exportRun, kmeans, makeConfig, openFederation, trainRun } from 'fltac';
-import type { ErrorCode, Log, RoundEvent, RoundOutcome, RunConfig, TaskScore, TrainOutcome } from 'fltac';
+import { Backbone, Federation, FltacError, exportRun, kmeans, loadConfig, makeConfig, openFederation } from 'fltac';
+import { silentLog, trainRun, verifyRun } from 'fltac';
+import type { ErrorCode, Log, RoundEvent, RoundOutcome, RunConfig, TaskScore, TrainOutcome, VerifyOutcome } from 'fltac';
 import { writeReport, type ReportOutcome } from 'fltac/report';
 
 const config: RunConfig = makeConfig({ scenario: 'glue', nClients: 3, tasks: ['sst2', 'rte'] });
@@ -117,6 +118,11 @@ export async function native(): Promise<number> {
   return backbone.info.numLayers + label + inertia;
 }
 export const page: Promise<ReportOutcome> = writeReport(['run'], { figures: 'pictures', format: 'png' });
+export const checked: Promise<VerifyOutcome> = verifyRun(
+  { folder: 'run' },
+  { log: silentLog(), signal: new AbortController().signal },
+);
+export const fromFile: RunConfig = loadConfig({ file: 'mine.yaml', overrides: ['rounds=5'] }).config;
 export const written = exportRun({ folder: 'run', format: 'peft' }, { log, signal: new AbortController().signal });
 export const code = (error: unknown): ErrorCode | undefined => (error instanceof FltacError ? error.code : undefined);
 // @ts-expect-error a key that does not exist

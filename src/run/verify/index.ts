@@ -5,6 +5,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { EngineFace } from '../../federation/engine.js';
+import { assertRunOptions } from '../arguments.js';
 import { RUN_FILES } from '../folder.js';
 import type { RunContext } from '../open.js';
 import { assertRunFolder, readRunConfig } from '../saved.js';
@@ -48,6 +49,7 @@ export interface VerifyOutcome {
  * @throws FltacError USAGE for a folder that is no run's, or whose config.yaml cannot be read; ABORTED
  */
 export async function verifyRun(options: VerifyOptions, context: RunContext): Promise<VerifyOutcome> {
+  assertRunOptions(options, context, 'verifyRun');
   const folder = path.resolve(options.folder);
   const face = context.parts?.face ?? (await import('../../federation/native-engine.js')).nativeEngine;
   const findings = await verifyFolder(folder, face, options.evaluate ?? false, context);
