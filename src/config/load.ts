@@ -7,6 +7,7 @@ import { FltacError } from '../errors.js';
 import type { Fault } from './faults.js';
 import { throwFaults } from './faults.js';
 import type { Kind } from './kinds.js';
+import { packagedFile } from './packaged.js';
 import { RULES, WITHOUT_EFFECT } from './rules.js';
 import type { Rule } from './rules.js';
 import type { ScenarioChoice } from './scenarios.js';
@@ -17,7 +18,7 @@ import { describeValue, parseYamlValue, readYamlFile } from './yaml.js';
 
 /** Where values come from; all optional. */
 export interface ConfigSources {
-  /** path of a YAML file */
+  /** path of a YAML file; configs/… may be one of the package's */
   file?: string | undefined;
   /** `key=value` texts of --override, later ones winning */
   overrides?: readonly string[];
@@ -35,7 +36,7 @@ export interface LoadedConfig {
   config: RunConfig;
   /** keys that the user gave, and where */
   given: ReadonlyMap<ConfigKey, string>;
-  /** settings that have no effect, for the log */
+  /** settings that have no effect, and a file that was taken from the package, for the log */
   warnings: readonly string[];
 }
 
@@ -52,7 +53,11 @@ const HINT = 'All keys: docs/configuration.md; the flags: fltac <command> --help
 
 /** @throws USAGE naming every fault at once; IO never: an unreadable file is a wrong argument */
 export function loadConfig(sources: ConfigSources): LoadedConfig {
-  return resolve(collect(sources), sources.env ?? process.env);
+  const file = sources.file === undefined ? undefined : packagedFile(sources.file);
+  const loaded = resolve(collect({ ...sources, file }), sources.env ?? process.env);
+  if (file === sources.file) return loaded;
+  const taken = `there is no ${sources.file} here: ${file} is taken, which comes with fltac`;
+  return { ...loaded, warnings: [taken, ...loaded.warnings] };
 }
 
 /** A configuration from TypeScript values: `makeConfig({ scenario: 'glue', nClients: 3 })`. @throws USAGE */

@@ -1,6 +1,7 @@
 /** Where the rows of a custom task are: files on this machine, or of a data set on the Hub. */
 import { extname, isAbsolute, join, resolve } from 'node:path';
 import type { RunConfig } from '../config/schema.js';
+import { packagedFile } from '../config/packaged.js';
 import type { CustomTask } from '../config/custom-tasks.js';
 import { FltacError } from '../errors.js';
 import { digestOfFile } from '../run/digest.js';
@@ -41,7 +42,7 @@ async function localFiles(name: string, task: CustomTask): Promise<TaskFiles> {
       `task ${name}: expected files that end in ${DATA_ENDINGS.join(', ')}, found ${file}${hint}`,
     );
   }
-  const sizes = await Promise.all(files.map((file) => fileSize(resolve(file))));
+  const sizes = await Promise.all(files.map((file) => fileSize(placeOf(file))));
   const missing = files.filter((_, i) => sizes[i] === undefined);
   if (missing.length > 0) {
     const absolute = missing.map((file) => resolve(file)).join(', ');
@@ -53,14 +54,18 @@ async function localFiles(name: string, task: CustomTask): Promise<TaskFiles> {
     );
   }
   return {
-    train: list(task.train).map((file) => resolve(file)),
-    validation: held === undefined ? undefined : list(held).map((file) => resolve(file)),
+    train: list(task.train).map(placeOf),
+    validation: held === undefined ? undefined : list(held).map(placeOf),
     provenance: { repo: `custom/${name}`, revision: 'local', files, sha256: await Promise.all(files.map(digestOf)) },
   };
 }
 
 async function digestOf(file: string): Promise<string> {
-  return digestOfFile(resolve(file));
+  return digestOfFile(placeOf(file));
+}
+
+function placeOf(file: string): string {
+  return resolve(packagedFile(file));
 }
 
 async function hubFiles(
