@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { packageRoot } from '../../src/engine/load.js';
 import { filesBelow, pack, type Packed } from './support.js';
 
 let packed: Packed;
@@ -21,6 +24,18 @@ describe('the package', () => {
     const root = ['package.json', 'README.md', 'LICENSE', 'THIRD_PARTY_NOTICES.md', 'CHANGELOG.md', 'CITATION.cff'];
     const build = ['CMakeLists.txt', 'binding.gyp', 'scripts/build-native.mjs'];
     expect(paths()).toEqual(expect.arrayContaining([...root, ...build]));
+  });
+
+  it('has whatever its pages link to', () => {
+    const pages = paths().filter((path) => path.endsWith('.md'));
+    const broken = pages.flatMap((page) =>
+      [...readFileSync(join(packageRoot, page), 'utf8').matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)]
+        .map(([, link]) => posix.join(posix.dirname(page), link!).replace(/\/$/, ''))
+        .filter((target) => !paths().some((path) => path === target || path.startsWith(`${target}/`)))
+        .map((target) => `${page}: ${target}`),
+    );
+    expect(pages).toContain('README.md');
+    expect(broken).toEqual([]);
   });
 
   it('has the compiled TypeScript of every source, with its types', () => {
