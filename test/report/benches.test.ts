@@ -30,6 +30,22 @@ describe('measurements in a report', () => {
     expect(svg.match(/<circle /g)).toHaveLength(bench.works.flatMap(({ times }) => times).length);
   });
 
+  it('has a tick at or below the least time, where there is no peer either', () => {
+    const seconds = { median: 0.0026, least: 0.0026, most: 0.0027 };
+    const works = [{ name: 'points', times: [{ side: 'fltac', ratio: null, seconds }] }];
+    const { svg } = benchFigure({ title: 'K-means', about: 'Made up', works }, 'bench-1');
+    const axis = /aria-label="x-axis tick label"[^>]*>(.*?)<\/g>/s.exec(svg)![1]!;
+    expect([...axis.matchAll(/<text[^>]*>([^<]*)</g)].map(([, label]) => label)).toEqual(['0.002', '0.005', '0.01']);
+  });
+
+  it('are drawn where a time was too short to be measured', () => {
+    const seconds = { median: 0.001, least: 0, most: 0.002 };
+    const works = [{ name: 'points', times: [{ side: 'fltac', ratio: null, seconds }] }];
+    expect(benchFigure({ title: 'K-means', about: 'Made up', works }, 'bench-1').svg).not.toMatch(
+      /NaN|undefined|Infinity/,
+    );
+  });
+
   it('there are of K-means and of training', () => {
     expect(KEPT).toEqual(expect.arrayContaining(['kmeans-bert.json', 'train-minilm-cpu.json']));
   });

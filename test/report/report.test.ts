@@ -56,6 +56,17 @@ describe('a report', () => {
     }
   });
 
+  it('has the labels of the scale of distances beside its bar', async () => {
+    const figures = path.join(root, 'scale-figures');
+    await writeReport([run], { out: page('scale'), figures });
+    const svg = await readFile(path.join(figures, 'run-1-distances.svg'), 'utf8');
+    // A turned picture, as the bar once was, is lost in a PNG. It is 12 pixels wide about its middle.
+    expect(svg).not.toContain('rotate');
+    const bar = Number(/translate\(([\d.]+),60\)/.exec(svg)![1]) - 6;
+    const labels = [...svg.matchAll(/translate\(([\d.]+),(?:0|111)\)" text-anchor="end"/g)];
+    expect(labels.map(([, x]) => bar - Number(x))).toEqual([6, 6]);
+  });
+
   it('of five runs compares them all, and draws equal splits of rows once', async () => {
     const folders = await Promise.all(
       [1, 2, 3, 4, 5].map((seed) => make(`five-${seed}`, { seed: seed === 5 ? 4 : seed })),

@@ -234,11 +234,12 @@ async function heatMap(run: Run, { geometry, assignment }: Scene, most: number):
     return { name: task < 0 ? 'several tasks' : run.tasks[task]!, from, to: from + size };
   });
   const side = 360;
+  const atScale = { frameAnchor: 'top-right', textAnchor: 'end', dx: 62 } as const;
   const marginLeft = 24 + 7 * Math.max(...blocks.map(({ name }) => name.length));
   const middle = { from: 0, to: n };
   const [pixels, scale] = await Promise.all([
     picture(n, n, (i, j) => Math.sqrt(geometry.squared(order[i]!, order[j]!)) / (most || 1)),
-    picture(1, 64, (_, j) => j / 63),
+    picture(64, 1, (i) => 1 - i / 63),
   ]);
   return draw({
     alt: `Heat map of the distances of ${n} adapters in round ${geometry.round}, the largest ${most.toPrecision(3)}`,
@@ -261,15 +262,12 @@ async function heatMap(run: Run, { geometry, assignment }: Scene, most: number):
         dx: -8,
         textAnchor: 'end',
       }),
-      image(scale, { frameAnchor: 'top-right', width: 120, height: 12, rotate: -90, dx: 74, dy: 54 }),
-      Plot.text([most.toPrecision(3)], {
-        frameAnchor: 'top-right',
-        text: (d: string) => d,
-        dx: 26,
-        dy: 2,
-        textAnchor: 'start',
-      }),
-      Plot.text(['0'], { frameAnchor: 'top-right', text: (d: string) => d, dx: 26, dy: 122, textAnchor: 'start' }),
+      image(scale, { frameAnchor: 'top-right', width: 12, height: 120, dx: 74, dy: 60 }),
+      // Labels end before the bar, however long they are.
+      ...[
+        { text: most.toPrecision(3), dy: 0 },
+        { text: '0', dy: 111 },
+      ].map(({ text, dy }) => Plot.text([text], { ...atScale, text: (d: string) => d, dy })),
     ],
   });
 }

@@ -11,6 +11,32 @@ const BETWEEN = 30;
 /** Room beside the last mark for its label, as a factor of the largest time. */
 const LABEL_ROOM = 6;
 
+/** Least and largest value of the scale. */
+type Domain = [number, number];
+
+/** In seconds: a logarithmic scale has no place for a time that was measured as none. */
+const SHORTEST = 1e-9;
+
+/** Steps within a decade that ticks stand at. */
+const STEPS = [1, 2, 5];
+/** Most ticks that have room for their labels; more leave those of whole decades. */
+const MOST_TICKS = 9;
+
+/** The largest of 1, 2 and 5 times a power of ten that is not above a value. */
+function roundBelow(value: number): number {
+  const decade = Math.floor(Math.log10(value));
+  return STEPS.map((step) => Number(`${step}e${decade}`)).findLast((tick) => tick <= value)!;
+}
+
+function ticksOver([low, high]: Domain): number[] {
+  const first = Math.floor(Math.log10(low));
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => first + i);
+  const at = (steps: readonly number[]) =>
+    decades.flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))).filter((t) => t >= low && t <= high);
+  const all = at(STEPS);
+  return all.length <= MOST_TICKS ? all : at([1]);
+}
+
 /** One measurement: a row for each side, the work's above one another; the scale is logarithmic. */
 export function benchFigure(bench: Bench, id: string): Figure {
   const points = bench.works.flatMap(({ name, times }) =>
@@ -23,6 +49,10 @@ export function benchFigure(bench: Bench, id: string): Figure {
   const label = (point: Point) => `${timeText(point.median)}${ratioText(point.ratio)}`;
   const colour = ({ side }: { side: string }) => colourOf(sides.indexOf(side));
   const at = { y: 'side', fy: 'work' } as const;
+  const domain: Domain = [
+    roundBelow(Math.max(SHORTEST, Math.min(...points.map(({ least }) => least)) / 1.1)),
+    Math.max(...points.map(({ most }) => most)) * LABEL_ROOM,
+  ];
   const svg = draw({
     alt: `${title}: ${points.map((point) => `${point.work}, ${point.side} ${label(point)}`).join('; ')}`,
     width: WIDTH,
@@ -35,12 +65,9 @@ export function benchFigure(bench: Bench, id: string): Figure {
       type: 'log',
       label: 'seconds',
       grid: true,
-      ticks: 5,
+      ticks: ticksOver(domain),
       tickFormat: (value: number) => String(value),
-      domain: [
-        Math.min(...points.map(({ least }) => least)) / 1.3,
-        Math.max(...points.map(({ most }) => most)) * LABEL_ROOM,
-      ],
+      domain,
     },
     y: { label: null, domain: sides, type: 'band', padding: 0.2 },
     fy: { label: null, domain: works, axis: null, padding: BETWEEN / (sides.length * ROW + BETWEEN) },
