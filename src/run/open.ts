@@ -40,13 +40,19 @@ export interface OpenRun {
   cohort: Cohort;
 }
 
+/** Of a run's start, what a measurement chose. */
+export interface Began {
+  dtype?: string;
+}
+
 /**
  * Resolves the model, loads the data, splits it over the clients and loads the backbone.
  *
+ * @param began what a run that is gone on with began with: a type that is left to fltac to choose is kept
  * @throws FltacError USAGE, before weights and data are downloaded, for a backbone of another kind than the scenario
  *   needs; of any of these parts; ABORTED
  */
-export async function openRun(config: RunConfig, context: RunContext): Promise<OpenRun> {
+export async function openRun(config: RunConfig, context: RunContext, began: Began = {}): Promise<OpenRun> {
   const { face, ...data } = context.parts ?? (await productionParts());
   face.checkDevices(config);
   const dataContext = { log: context.log, signal: context.signal };
@@ -56,7 +62,7 @@ export async function openRun(config: RunConfig, context: RunContext): Promise<O
   const scenario = await data.loadScenario(config, model, dataContext);
   const { partition, rows } = splitRows(config, scenario);
   assertNotAborted(context.signal);
-  const engine = await loadBackbone(face, model.folder, config, context);
+  const engine = await loadBackbone(face, model.folder, config, context, began);
   const spec = adapterSpec(config, scenario);
   const cohort = spec.tuning === 'full' ? WHOLE_MODELS : chooseCohort(config, engine.info, machineMemory());
   return { config, face, model, scenario, partition, rows, engine, spec, cohort };
@@ -68,8 +74,11 @@ async function loadBackbone(
   folder: string,
   config: RunConfig,
   { log, signal }: RunContext,
+  began: Began,
 ): Promise<Engine> {
-  const { device, deviceMap, dtype, threads } = config;
+  const { device, deviceMap, threads } = config;
+  const kept = config.dtype === 'auto' ? began.dtype : undefined;
+  const dtype = kept ?? config.dtype;
   let bar: ProgressHandle | undefined;
   const onProgress = (done: number, total: number) => {
     bar ??= log.progress('loading backbone', total);
@@ -78,7 +87,8 @@ async function loadBackbone(
   const options = { device, deviceMap, dtype, threads, signal, onProgress };
   const engine = await face.load(folder, options).finally(() => bar?.done());
   const { info } = engine;
-  log.info(`backbone: ${placementText(info.placement)}; weights in ${info.dtype}, because ${info.dtypeReason}`);
+  const reason = kept === undefined ? info.dtypeReason : 'the run began with it';
+  log.info(`backbone: ${placementText(info.placement)}; weights in ${info.dtype}, because ${reason}`);
   return engine;
 }
 

@@ -9,7 +9,7 @@ import { readCheckpoint, type CheckpointRecord } from './checkpoint.js';
 import { digestOfText } from './digest.js';
 import type { JsonValue } from './journal.js';
 import type { Log } from './log.js';
-import type { OpenRun } from './open.js';
+import type { Began, OpenRun } from './open.js';
 
 /** How a run takes what is in its folder: goes on with it, or (auto) begins where there is nothing to go on with. */
 export type Resume = boolean | 'auto';
@@ -129,6 +129,12 @@ export function machineOf(run: OpenRun): Record<string, JsonValue> {
     dtype: info.dtype,
     ...run.face.environment(),
   };
+}
+
+/** The type of the weights that the run began with, which a measurement may have chosen: now it may choose another. */
+export function beganWith(record: CheckpointRecord | undefined): Began {
+  const dtype = record?.machine['dtype'];
+  return typeof dtype === 'string' ? { dtype } : {};
 }
 
 /**

@@ -10,7 +10,7 @@ import { silentLog } from './log.js';
 import { runMethod, type MethodContext, type MethodRun, type Place } from './method.js';
 import { openRun, type OpenRun } from './open.js';
 import type { TaskOutcome, TrainOutcome } from './outcome.js';
-import { findCheckpoint, keepCohort, type Resume } from './resume.js';
+import { beganWith, findCheckpoint, keepCohort, type Resume } from './resume.js';
 
 /** Without `log` the run is silent, without `signal` nothing stops it. */
 export interface TrainContext extends Partial<MethodContext> {
@@ -46,7 +46,7 @@ export async function trainRun(config: RunConfig, context: TrainContext = {}): P
 async function trainInto(place: Place, config: RunConfig, context: MethodContext): Promise<TrainOutcome> {
   let run: OpenRun | undefined;
   try {
-    run = keepCohort(await openRun(config, context), place.from);
+    run = keepCohort(await openRun(config, context, beganWith(place.from)), place.from);
     const cache: EvaluationCache = new Map();
     const main = await runMethod(run, place, context, cache);
     const baseline = await runBaseline(run, place, context, cache, main);

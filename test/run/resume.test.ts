@@ -240,6 +240,27 @@ describe('a run that is resumed', () => {
     expect(run.lines.join('\n')).toContain('cohort 3: the run began with it');
   });
 
+  it('keeps the type that a measurement chose for it, and one that was asked for', async () => {
+    await stopAfter(ROUND + 5, { dtype: 'auto' });
+    const file = inFolder('checkpoint/state.json');
+    await writeFile(file, (await readFile(file, 'utf8')).replace('"dtype": "float32"', '"dtype": "bfloat16"'));
+    const asked: unknown[] = [];
+    const noting = (context: TrainContext): TrainContext => {
+      const { face, ...parts } = context.parts!;
+      const load: typeof face.load = (model, options) => {
+        asked.push(options.dtype);
+        return face.load(model, options);
+      };
+      return { ...context, parts: { ...parts, face: { ...face, load } } };
+    };
+    const run = fakeRun({ resume: true });
+    await trainRun(configOf(folder, { dtype: 'auto' }), noting(run.context));
+    expect(asked).toEqual(['bfloat16']);
+    expect(run.lines.join('\n')).toContain('because the run began with it');
+    await trainRun(configOf(inFolder('other'), { dtype: 'float16' }), noting(fakeRun().context));
+    expect(asked).toEqual(['bfloat16', 'float16']);
+  });
+
   it('leaves nothing of writes that were cut off', async () => {
     await stopAfter(ROUND + 5);
     for (const name of ['metrics.jsonl.tmp-12', 'checkpoint/state.json.tmp-12000001', 'adapters_round_2.pt.tmp-12']) {

@@ -81,7 +81,7 @@ export const MACHINE_KEYS = {
     default: 'auto',
     meaning:
       "data type of the backbone's weights; auto is float32 unless the files are of half precision and the device " +
-      'computes with it',
+      'computes with it (on a CPU with bfloat16 instructions a short measurement decides; a resumed run keeps its type)',
     alsoCalled: ['precision', 'torch_dtype'],
   }),
   gradient_checkpointing: key({
