@@ -536,6 +536,32 @@ describe('verify', () => {
     expect(text).toMatch(/^skip manifest: /);
   });
 
+  it.each(['deleted', 'truncated'])('passes over the training of a run whose round files were all %s', async (how) => {
+    await trained();
+    for (const round of [1, 2, 3]) {
+      const file = at(`adapters_round_${round}.pt`);
+      await (how === 'deleted' ? rm(file) : truncate(file, 10));
+    }
+    const { failed, text } = await verify();
+    expect(Object.keys(failed)).toContain('round files');
+    expect(text).toMatch(/^skip training: there is no round file that can be read$/m);
+  });
+
+  it('passes over what a run that was killed in its first round has nothing of', async () => {
+    await killedBefore('cluster_assignments.jsonl', 1, FAKE_ADAPTER);
+    const { failed, text } = await verify();
+    expect(failed).toEqual({});
+    for (const check of ['communication', 'round files', 'training', 'metrics', 'assignments', 'measures'])
+      expect(text).toMatch(new RegExp(`^skip ${check}: `, 'm'));
+  });
+
+  it('passes over round files where no complete round was due to save its adapters', async () => {
+    await killedBefore('metrics.jsonl', 2, { ...FAKE_ADAPTER, saveEvery: 3 });
+    const { failed, text } = await verify();
+    expect(failed).toEqual({});
+    expect(text).toMatch(/^skip round files: no complete round was due to save its adapters$/m);
+  });
+
   it('passes a run that was resumed to be evaluated on other rows, and holds its rounds to those', async () => {
     const before = { ...FAKE_ADAPTER, evalEvery: 1, evalBatchSize: 8 } as const;
     await trained({ ...before, rounds: 2, maxEvalBatches: 1 });

@@ -90,6 +90,7 @@ export async function checkRounds(
   }
   let before: ReadRound | undefined;
   let read = 0;
+  let compared = 0;
   for (const round of savedRounds) {
     // A round that broke off may leave its file; resuming replaces it.
     if (round > complete && round > 0) continue;
@@ -100,7 +101,10 @@ export async function checkRounds(
       const now: ReadRound = { ...adapters, file: path.basename(file) };
       const { local } = journals.metrics.rounds[round - 1] ?? { local: [] };
       const oneStep = local.every(({ steps }) => steps === 1);
-      if (round > 0) checkTrained(run, initial, { now, before, oneStep }, training);
+      if (round > 0) {
+        checkTrained(run, initial, { now, before, oneStep }, training);
+        compared += 1;
+      }
       before = now;
       read += 1;
     } catch (error) {
@@ -109,21 +113,32 @@ export async function checkRounds(
     }
   }
   return [
-    files.finding(
-      'round files',
-      `${read} files have the adapter's tensors, labels and clusters of the journal, finite values`,
-    ),
-    plannedRounds === 0
-      ? skipped('training', 'the method trains nothing')
-      : training.finding(
-          'training',
-          run.aggregation.freezesA
-            ? 'every B and head differs from the initial adapter and from the round before, none is zero; A is frozen'
-            : 'every tensor differs from the initial adapter and from the round before, none is zero',
+    read === 0 && !files.any
+      ? skipped(
+          'round files',
+          complete === 0 ? 'no round is complete' : 'no complete round was due to save its adapters',
+        )
+      : files.finding(
+          'round files',
+          `${read} files have the adapter's tensors, labels and clusters of the journal, finite values`,
         ),
+    trainingFinding(run, compared, training),
     await checkFinal(run, initial, plan, { last: before, complete, ended }),
     await checkAggregates(run, initial, journals),
   ];
+}
+
+/** @param compared round files that were held to the initial adapter and the round before */
+function trainingFinding({ plannedRounds, aggregation }: Evidence, compared: number, faults: Faults): Finding {
+  const check = 'training';
+  if (plannedRounds === 0) return skipped(check, 'the method trains nothing');
+  if (compared === 0) return skipped(check, 'there is no round file that can be read');
+  return faults.finding(
+    check,
+    aggregation.freezesA
+      ? 'every B and head differs from the initial adapter and from the round before, none is zero; A is frozen'
+      : 'every tensor differs from the initial adapter and from the round before, none is zero',
+  );
 }
 
 function checkRoundFile(

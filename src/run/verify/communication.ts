@@ -36,5 +36,8 @@ export function checkCommunication(
     }
   }
   if (!sends && !faults.any) return skipped(check, `method ${config.method} sends nothing`);
+  if (compared === 0 && !faults.any) {
+    return skipped(check, metrics.rounds.length === 0 ? 'no round is complete' : 'no client took part in a round');
+  }
   return faults.finding(check, `${compared} records have the bytes of the adapters' layout in ${config.uploadFormat}`);
 }

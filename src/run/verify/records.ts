@@ -79,6 +79,7 @@ export function checkMetrics(run: Evidence, plan: Plan, { metrics }: Journals, f
   if (length === run.plannedRounds && metrics.unfinished > 0) {
     faults.add(`${metrics.unfinished} lines follow the last round`);
   }
+  if (length === 0 && run.plannedRounds > 0 && !faults.any) return skipped('metrics', roundsText(0, run.plannedRounds));
   return faults.finding('metrics', `${roundsText(length, run.plannedRounds)}, records as partition and config ask for`);
 }
 
@@ -188,6 +189,7 @@ export function checkAssignments(run: Evidence, plan: Plan, journals: Journals, 
     checkLabels(line, faults);
     checkScores(run, line, lines, faults);
   });
+  if (assignments.length === 0 && !faults.any) return skipped('assignments', 'no round was assigned yet');
   return faults.finding('assignments', `${assignments.length} rounds, labels and scores recomputed: equal`);
 }
 
