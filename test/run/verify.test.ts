@@ -617,6 +617,17 @@ describe('verify', () => {
     }
   });
 
+  it('refuses a folder that a run works in now, and takes one whose run was killed', async () => {
+    await trained();
+    await writeFile(at('run.lock'), `${process.pid} ${os.hostname()}`);
+    await expect(verify()).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/^a run is working in .*\/run: verify it when that run has ended/) as string,
+    });
+    await writeFile(at('run.lock'), `999999999 ${os.hostname()}`);
+    expect((await verify()).failed).toEqual({});
+  });
+
   it('refuses a folder that is no run', async () => {
     await expect(verifyRun({ folder: root }, fakeRun().context)).rejects.toMatchObject({
       code: 'USAGE',

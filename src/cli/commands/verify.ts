@@ -10,7 +10,7 @@ import { printResult } from '../io.js';
 import type { CommandContext } from '../program.js';
 
 const EXAMPLES = `
-Exit code 1 where a check fails.
+Exit code 1 where a check fails, 2 while a run is still working in the folder.
 
 Examples:
   fltac verify results/quickstart_fltac

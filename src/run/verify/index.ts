@@ -4,9 +4,10 @@
  */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { FltacError } from '../../errors.js';
 import type { EngineFace } from '../../federation/engine.js';
 import { assertRunOptions } from '../arguments.js';
-import { RUN_FILES } from '../folder.js';
+import { RUN_FILES, isRunning } from '../folder.js';
 import type { RunContext } from '../open.js';
 import { assertRunFolder, readRunConfig } from '../saved.js';
 import { checkRounds, readInitial, type InitialAdapter } from './adapters.js';
@@ -46,11 +47,15 @@ export interface VerifyOutcome {
 /**
  * Checks a finished or interrupted run from its files. Without `evaluate` neither model nor data are needed.
  *
- * @throws FltacError USAGE for a folder that is no run's, or whose config.yaml cannot be read; ABORTED
+ * @throws FltacError USAGE for a folder that is no run's, that a run works in now, or whose config.yaml cannot be read;
+ *   ABORTED
  */
 export async function verifyRun(options: VerifyOptions, context: RunContext): Promise<VerifyOutcome> {
   assertRunOptions(options, context, 'verifyRun');
   const folder = path.resolve(options.folder);
+  // Its files are of different moments: they would not fit each other.
+  if (await isRunning(folder))
+    throw new FltacError('USAGE', `a run is working in ${folder}: verify it when that run has ended or was stopped`);
   const face = context.parts?.face ?? (await import('../../federation/native-engine.js')).nativeEngine;
   const findings = await verifyFolder(folder, face, options.evaluate ?? false, context);
   for (const name of (await readdir(folder)).filter((entry) => /^baseline_[a-z]+$/.test(entry)).sort()) {
