@@ -42,6 +42,13 @@ function parseShape(word: string, { nInit, maxIter }: ShapeDefaults): KmeansBenc
   for (const [name, value] of Object.entries(shape)) {
     if (value < 1) throw new FltacError('USAGE', `--shapes: ${word} has ${name} ${value}; expected 1 or more`);
   }
+  // Where each row may be a cluster of its own the inertia is 0, and inertias cannot be compared.
+  if (shape.k >= shape.rows) {
+    throw new FltacError(
+      'USAGE',
+      `--shapes: ${word} asks for ${shape.k} clusters of ${shape.rows} rows; expected fewer clusters than rows`,
+    );
+  }
   if (shape.batch * shape.rows * shape.columns > LARGEST) {
     throw new FltacError('USAGE', `--shapes: ${word} has more values than can be counted`);
   }

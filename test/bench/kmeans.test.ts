@@ -41,6 +41,10 @@ describe('shapes of the K-means benchmark', () => {
     expect(() => shape(word)).toThrow(/expected 1 or more/);
   });
 
+  it.each(['10x10x20', '5x5x5', '32x4x8x4'])('refuse %s, which has no more rows than clusters', (word) => {
+    expect(() => shape(word)).toThrow(/asks for \d+ clusters of \d+ rows; expected fewer clusters than rows/);
+  });
+
   it('are refused where data and a copy do not fit into memory, before data are made', async () => {
     expect(() => assertFits(shape('10x100x2'), 8000)).not.toThrow();
     expect(() => assertFits(shape('10x101x2'), 8000)).toThrow(/10 x 101, k 2.* needs .* of memory/);
