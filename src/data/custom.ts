@@ -184,7 +184,8 @@ class Faults {
       return await step();
     } catch (error) {
       if (!(error instanceof FltacError) || !COLLECTED.includes(error.code)) throw error;
-      this.errors.push(error);
+      // What all tasks of the Hub share, such as its address, fails with each of them.
+      if (!this.errors.some(({ message }) => message === error.message)) this.errors.push(error);
       return undefined;
     }
   }

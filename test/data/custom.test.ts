@@ -122,6 +122,15 @@ describe('custom tasks of texts', () => {
     });
   });
 
+  it('tell once what is wrong for all tasks of the Hub', async () => {
+    vi.stubEnv('HF_ENDPOINT', 'foo');
+    const task = { hub: 'made-up/set', train: 'train', validation: 'test', text: 'text', label: 'label' };
+    await expect(load({ one: task, two: task })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/^HF_ENDPOINT must be an http\(s\) address/) as string,
+    });
+  });
+
   it('are looked for from the folder that fltac is started in, which a missing file is told with', async () => {
     const data: CustomData = { mood: { ...moodOf()['mood']!, train: 'sets/gone.csv' } };
     await expect(load(data)).rejects.toMatchObject({
