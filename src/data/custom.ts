@@ -8,6 +8,7 @@ import { classesOf, numberLabels } from './classes.js';
 import type { Columns } from './columns.js';
 import { findTaskFiles, type TaskFiles } from './custom-files.js';
 import { splitHeldOut } from './held-out.js';
+import { HubUnreachable } from './hub/failures.js';
 import { makeImageTask } from './image-task.js';
 import { makeInstructionTask } from './instruction-task.js';
 import type { InstructionRows } from './instructions.js';
@@ -95,6 +96,8 @@ async function readAll(config: RunConfig, context: DataContext): Promise<TaskRow
   const faults = new Faults();
   const all: TaskRows[] = [];
   for (const name of config.tasks) {
+    // Each further task of the Hub would wait as long again, and in vain.
+    if (faults.unreachable && config.data?.[name]?.hub !== undefined) continue;
     const rows = await faults.collect(() => readTask(name, specOf(config, name), config, context, faults));
     if (rows) all.push(rows);
   }
@@ -172,7 +175,7 @@ function instructionsOf(table: Table): InstructionRows {
 }
 
 /** Kinds of error that lie in what the user gave, so that more of them may follow. */
-const COLLECTED: readonly ErrorCode[] = ['USAGE', 'IO', 'FORMAT'];
+const COLLECTED: readonly ErrorCode[] = ['USAGE', 'IO', 'FORMAT', 'NETWORK'];
 
 /** What is wrong with the tasks, told together. */
 class Faults {
@@ -188,6 +191,11 @@ class Faults {
       if (!this.errors.some(({ message }) => message === error.message)) this.errors.push(error);
       return undefined;
     }
+  }
+
+  /** Whether the Hub gave no answer to one of them. */
+  get unreachable(): boolean {
+    return this.errors.some((error) => error instanceof HubUnreachable);
   }
 
   throw(): void {

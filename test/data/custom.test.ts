@@ -131,6 +131,27 @@ describe('custom tasks of texts', () => {
     });
   });
 
+  it('tell a data set that the Hub lacks with the faults of the other tasks', async () => {
+    vi.stubEnv('HF_ENDPOINT', (await hubOf({})).url);
+    const task = { validation: 0.5, text: 'text', label: 'label' };
+    const other = join(folderOf({ 'other.csv': 'body,label\nx,good\n' }), 'other.csv');
+    const data = { one: { ...task, hub: 'no/such', train: 'train' }, two: { ...task, train: other } };
+    await expect(load(data)).rejects.toThrow(
+      new RegExp(`^2 problems:\n.* has no public dataset no/such .*\n  ${other}: no column "text"`),
+    );
+  });
+
+  it('do not ask again a Hub that cannot be reached', async () => {
+    const server = await hubOf({});
+    await server.close();
+    vi.stubEnv('HF_ENDPOINT', server.url);
+    const task = { train: 'train', validation: 0.5, text: 'text', label: 'label' };
+    const log = keptLog();
+    const data = { one: { ...task, hub: 'made-up/set' }, two: { ...task, hub: 'made-up/other' } };
+    await expect(load(data, { log })).rejects.toThrow(/^\S+ cannot be reached for dataset made-up\/set/);
+    expect(log.lines.join('\n')).not.toContain('made-up/other');
+  }, 30_000);
+
   it('are looked for from the folder that fltac is started in, which a missing file is told with', async () => {
     const data: CustomData = { mood: { ...moodOf()['mood']!, train: 'sets/gone.csv' } };
     await expect(load(data)).rejects.toMatchObject({
