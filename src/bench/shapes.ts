@@ -3,32 +3,11 @@ import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeArchitecture, writeSafetensors } from '../engine/index.js';
 import type { ArchiveTensor, BackboneTensor } from '../engine/index.js';
-import { FltacError } from '../errors.js';
-
-export interface BertShape {
-  hidden: number;
-  layers: number;
-  heads: number;
-  intermediate: number;
-}
-
-/** BERT's, by name. */
-const SHAPES: Readonly<Record<string, BertShape>> = {
-  'bert-base': { hidden: 768, layers: 12, heads: 12, intermediate: 3072 },
-  'bert-large': { hidden: 1024, layers: 24, heads: 16, intermediate: 4096 },
-  minilm: { hidden: 384, layers: 6, heads: 12, intermediate: 1536 },
-};
+import type { BertShape } from './model-shapes.js';
 
 const POSITIONS = 512;
 /** BERT's initializer_range */
 const DEVIATION = 0.02;
-
-/** @throws FltacError USAGE naming the shapes there are */
-export function shapeNamed(name: string): BertShape {
-  const shape = SHAPES[name];
-  if (shape !== undefined) return shape;
-  throw new FltacError('USAGE', `--shape: expected one of ${Object.keys(SHAPES).join(', ')}, found ${name}`);
-}
 
 /**
  * Makes `folder` a BERT with random weights, which has learned nothing, and the tokenizer and vocabulary of the model in

@@ -13,7 +13,8 @@ import { FltacError } from '../errors.js';
 import { assertCompatible } from '../run/compatible.js';
 import type { Log } from '../run/log.js';
 import { LineProcess } from './line-process.js';
-import { makeShapedModel, shapeNamed, type BertShape } from './shapes.js';
+import { shapeNamed, type BertShape } from './model-shapes.js';
+import { makeShapedModel } from './shapes.js';
 import { encoderShape, encoderStepFlops } from './train-flops.js';
 import type {
   FltacReady,

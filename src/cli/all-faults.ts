@@ -1,7 +1,8 @@
 /** A command line's faults, told all at once as those of a configuration are; commander itself stops at the first. */
-import { InvalidArgumentError, type Command, type Option } from 'commander';
+import type { Command } from 'commander';
 import { throwFaults, type Fault } from '../config/faults.js';
 import { didYouMean } from '../config/suggest.js';
+import { gatherValues } from './arguments.js';
 import { takesConfig } from './config-options.js';
 
 /** Has all commands below `program` tell all faults at once; those that take a configuration do so themselves. */
@@ -13,8 +14,7 @@ export function tellAllFaults(program: Command): void {
 }
 
 function gatherFaults(command: Command): void {
-  const faults: Fault[] = [];
-  for (const option of command.options) gatherValues(option, faults);
+  const faults = gatherValues(command);
   const needed = command.options.filter((option) => option.mandatory);
   for (const option of needed) option.makeOptionMandatory(false);
   command.allowUnknownOption().allowExcessArguments();
@@ -29,22 +29,6 @@ function gatherFaults(command: Command): void {
       ],
       `The flags: ${pathOf(command)} --help`,
     );
-  });
-}
-
-/** A wrong value becomes a fault instead of the end. */
-function gatherValues(option: Option, faults: Fault[]): void {
-  const { parseArg } = option;
-  if (!parseArg) return;
-  option.argParser((text: string, previous: unknown): unknown => {
-    try {
-      return parseArg(text, previous);
-    } catch (error) {
-      if (!(error instanceof InvalidArgumentError)) throw error;
-      const message = error.message.replace(/^[A-Z]/, (letter) => letter.toLowerCase()).replace(/\.$/, '');
-      faults.push({ origin: `${option.long ?? option.flags} ${text}`, message });
-      return text;
-    }
   });
 }
 

@@ -1,5 +1,6 @@
 /** Reading single option values; a wrong one ends as a usage error that names the option. */
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { Fault } from '../config/faults.js';
 import type { Format } from './io.js';
 
 /** A parser of whole numbers from `min` up. */
@@ -47,4 +48,26 @@ export function formatOption(): Option {
 
 export interface FormatOptions {
   format: Format;
+}
+
+/** Has wrong values of a command's options become faults in the list that is returned, instead of the end. */
+export function gatherValues(command: Command): Fault[] {
+  const faults: Fault[] = [];
+  for (const option of command.options) gatherValue(option, faults);
+  return faults;
+}
+
+function gatherValue(option: Option, faults: Fault[]): void {
+  const { parseArg } = option;
+  if (!parseArg) return;
+  option.argParser((text: string, previous: unknown): unknown => {
+    try {
+      return parseArg(text, previous);
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      const message = error.message.replace(/^[A-Z]/, (letter) => letter.toLowerCase()).replace(/\.$/, '');
+      faults.push({ origin: `${option.long ?? option.flags} ${text}`, message });
+      return text;
+    }
+  });
 }

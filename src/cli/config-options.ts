@@ -1,23 +1,29 @@
 /** The flags of commands that take a configuration, derived from the schema. */
 import type { Command } from 'commander';
 import { defaultText, helpText } from '../config/docs.js';
+import type { Fault } from '../config/faults.js';
 import type { ConfigSources } from '../config/index.js';
 import { CONFIG_KEYS, GROUPS, camelName, flagName, keyRow } from '../config/schema.js';
 import type { ConfigKey } from '../config/schema.js';
+import { gatherValues } from './arguments.js';
 
 /** Keys that have a named flag. */
 export const FLAG_KEYS: readonly ConfigKey[] = CONFIG_KEYS.filter((key) => keyRow(key).flag);
 
-const CONFIG_COMMANDS = new WeakSet<Command>();
+/** The commands with the flags of addConfigOptions, each with what is wrong with its other flags' values. */
+const CONFIG_COMMANDS = new WeakMap<Command, Fault[]>();
 
 /** Whether a command has the flags of addConfigOptions. */
 export function takesConfig(command: Command): boolean {
   return CONFIG_COMMANDS.has(command);
 }
 
-/** Adds --config, --override and the named flags of `keys`. Unknown flags are kept for `configSources` to report. */
+/**
+ * Adds --config, --override and the named flags of `keys`. Unknown flags, and wrong values of those that were added
+ * before, are kept for `configSources` to report.
+ */
 export function addConfigOptions(command: Command, keys: readonly ConfigKey[] = FLAG_KEYS): Command {
-  CONFIG_COMMANDS.add(command);
+  CONFIG_COMMANDS.set(command, gatherValues(command));
   command
     .option('--config <file>', 'YAML file with config keys')
     .option('--override <key=value...>', 'set any config key; the value is read as YAML, so lr=5e-4 is a number')
@@ -53,6 +59,7 @@ export function configSources(command: Command, env: NodeJS.ProcessEnv): ConfigS
     overrides: (options['override'] as string[] | undefined) ?? [],
     flags,
     unknownFlags: strangers(command.args),
+    faults: CONFIG_COMMANDS.get(command) ?? [],
     knownFlags: command.options.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : long)),
     env,
   };

@@ -26,6 +26,8 @@ export interface ConfigSources {
   flags?: Readonly<Partial<Record<ConfigKey, string>>>;
   /** flags and words that the command does not take; reported with the other faults */
   unknownFlags?: readonly string[];
+  /** what is wrong with the command's other flags; reported with the other faults */
+  faults?: readonly Fault[];
   /** the flags that the command has, for suggestions */
   knownFlags?: readonly string[];
   /** default: process.env */
@@ -96,7 +98,7 @@ function fromOverride(override: string): Given | Fault {
   return read(key, origin, () => readOverride(keyRow(key).kind, override.slice(cut + 1), origin));
 }
 
-function fromFlags({ flags = {}, unknownFlags = [], knownFlags = [] }: ConfigSources): Collected {
+function fromFlags({ flags = {}, unknownFlags = [], knownFlags = [], faults = [] }: ConfigSources): Collected {
   const unknown = unknownFlags.map((flag) => ({ origin: flag, message: unknownFlag(flag, knownFlags) }));
   const given = CONFIG_KEYS.flatMap((key) => {
     const text = flags[key];
@@ -104,7 +106,7 @@ function fromFlags({ flags = {}, unknownFlags = [], knownFlags = [] }: ConfigSou
     if (text === undefined) return [];
     return [read(key, origin, () => (keyRow(key).kind.reading === 'text' ? text : parseYamlValue(text, origin)))];
   });
-  return [...unknown, ...given];
+  return [...unknown, ...faults, ...given];
 }
 
 /** A value that is still to be read, or the fault of reading it. */

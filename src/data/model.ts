@@ -48,7 +48,10 @@ export async function resolveModel(
   // A folder that only happens to be called like a Hub id is not meant, unless it holds a model.
   if (isPath || (isFolder && (await fileSize(join(folder, 'config.json'))) !== undefined)) {
     if (!isFolder) {
-      throw new FltacError('IO', `model_name "${name}" is neither a folder that exists nor a Hub id such as org/name`);
+      throw new FltacError(
+        'USAGE',
+        `model_name "${name}" is neither a folder that exists nor a Hub id such as org/name`,
+      );
     }
     return checkLocal(folder, name, wanted);
   }

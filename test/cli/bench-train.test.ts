@@ -10,9 +10,9 @@ const QUICK = ['bench', 'train', '--tasks', 'answer,topic', '--local-steps', '3'
 
 describe('bench train', () => {
   it.each([
-    [['--peer', 'peff'], /Expected some of peft, found peff/],
-    [['--padding', 'none'], /Expected some of max_len, longest, found none/],
-    [['--shape', 'bert-huge'], /--shape: expected one of bert-base, .*, found bert-huge/],
+    [['--peer', 'peff'], /--peer peff: expected some of peft, found peff/],
+    [['--padding', 'none'], /--padding none: expected some of max_len, longest, found none/],
+    [['--shape', 'bert-huge'], /--shape bert-huge: allowed choices are bert-base, bert-large, minilm/],
     [['--tasks', 'nli'], /quickstart has the tasks .*, found nli/],
     [['--scenario', 'dolly'], /bench train classifies texts, which scenario dolly does not/],
     [['--scenario', 'cifar'], /bench train classifies texts, which scenario cifar does not/],

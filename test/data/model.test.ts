@@ -171,7 +171,10 @@ describe('resolveModel on a local folder', () => {
   });
 
   it.each(['/nowhere/at/all', './nowhere', '..nowhere'])('says IO where there is no folder %s', async (name) => {
-    await expect(resolveFrom(name)).rejects.toThrow(/is neither a folder that exists nor a Hub id such as org\/name/);
+    await expect(resolveFrom(name)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/is neither a folder that exists nor a Hub id such as org\/name/) as string,
+    });
   });
 
   it('is preferred to a Hub id of the same name, if it holds a model', async () => {

@@ -1,5 +1,6 @@
 /** `fltac bench train` */
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { MODEL_SHAPES } from '../../bench/model-shapes.js';
 import type { Padding } from '../../bench/train.js';
 import type { TrainReport, TrainSide } from '../../bench/train-report.js';
 import { loadConfig } from '../../config/index.js';
@@ -63,10 +64,19 @@ export function addTrainBench(bench: Command, { io, setExitCode }: CommandContex
     .description(
       'Times local fine-tunes of local_steps steps on rows of all tasks in equal parts, alone or beside a peer.',
     )
-    .option('--peer <names>', `what runs beside fltac: ${PEERS.join(', ')}`, listOf(PEERS))
-    .option('--padding <names>', 'what a peer fills batches up to, each in turn', listOf(PADDINGS), [...PADDINGS])
+    .addOption(new Option('--peer <names>', 'what runs beside fltac').choices(PEERS).argParser(listOf(PEERS)))
+    .addOption(
+      new Option('--padding <names>', 'what a peer fills batches up to, each in turn')
+        .choices(PADDINGS)
+        .argParser(listOf(PADDINGS))
+        .default([...PADDINGS], PADDINGS.join()),
+    )
     .option('--python <program>', 'the Python that has torch, transformers and peft', 'python3')
-    .option('--shape <name>', "bert-base, bert-large or minilm: made-up weights, with the model's tokenizer")
+    .addOption(
+      new Option('--shape <name>', "made-up weights of this shape, with the model's tokenizer").choices(
+        Object.keys(MODEL_SHAPES),
+      ),
+    )
     .option(
       '--tasks <names>',
       'tasks, with commas (default: the key tasks; without it sst2,mrpc,rte,qnli of glue, else all)',

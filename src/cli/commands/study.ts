@@ -1,5 +1,5 @@
 /** `fltac study rank` */
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { loadConfig } from '../../config/index.js';
 import type { ConfigKey } from '../../config/index.js';
 import { createLog } from '../../run/log.js';
@@ -48,8 +48,8 @@ export function addStudy(program: Command, { io }: CommandContext): void {
       'Trains one adapter for all tasks and one a task, centrally on the same batches, at several ranks: the question of ' +
         "the paper's Fig. 3. The scaling alpha / rank is held at the configured one.",
     )
-    .option('--ranks <list>', 'ranks with commas between them', integerList(1), [1, 2, 4, 8, 16])
-    .option('--seeds <list>', 'seeds with commas between them', integerList(0), [1, 2, 3])
+    .addOption(listOption('--ranks <list>', 'ranks with commas between them', 1, [1, 2, 4, 8, 16]))
+    .addOption(listOption('--seeds <list>', 'seeds with commas between them', 0, [1, 2, 3]))
     .option('--steps <n>', 'optimizer steps on each task', integerFrom(1), 72)
     .option('--out <folder>', 'write rank.json and rank.svg there, too')
     .addOption(formatOption())
@@ -69,6 +69,11 @@ export function addStudy(program: Command, { io }: CommandContext): void {
     printResult(io, format, found, (shown) => rankText(shown, tableStyle(io)));
     if (out !== undefined) log.info(`the study's files are in ${out}`);
   });
+}
+
+/** An option of different integers from `min` up, whose default is shown as it would be typed. */
+function listOption(flags: string, description: string, min: number, values: readonly number[]): Option {
+  return new Option(flags, description).argParser(integerList(min)).default(values, values.join());
 }
 
 /** `1,2,4` as different integers from `min` up. */
