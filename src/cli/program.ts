@@ -10,6 +10,7 @@ import { addDoctor } from './commands/doctor.js';
 import { addEvaluate } from './commands/evaluate.js';
 import { addExport } from './commands/export.js';
 import { addGenerate } from './commands/generate.js';
+import { addHelp } from './commands/help.js';
 import { addJudge } from './commands/judge.js';
 import { addParams } from './commands/params.js';
 import { addPartition } from './commands/partition.js';
@@ -84,6 +85,7 @@ export function buildProgram(io: Io, setExitCode: (code: number) => void): Comma
     addCompletion,
   ];
   for (const add of commands) add(program, context);
+  addHelp(program);
   tellAllFaults(program);
   return program;
 }

@@ -91,12 +91,13 @@ export function planRuns(
   const runs = seeds.flatMap((seed) =>
     entries.map(({ label, overrides }): PlannedRun => {
       const outputDir = path.join(root, folderName(label), `seed_${seed}`);
-      const own = [...overrides, 'baseline_method=none', `seed=${seed}`];
-      const loaded = loadConfig(withOverrides(sources, own, outputDir));
+      const written = overrides.map((text) => ({ text, origin: `--methods ${label}: ${text}` }));
+      const fixed = ['baseline_method=none', `seed=${seed}`].map((text) => ({ text, origin: text }));
+      const loaded = loadConfig(withOverrides(sources, [...written, ...fixed], outputDir));
       // What is given for all entries matters to some of them only; what an entry sets itself must matter to it.
       loaded.warnings
-        .filter((warning) => overrides.some((override) => warning.startsWith(`--override ${override} `)))
-        .forEach((warning) => warnings.add(`${label}: ${warning}`));
+        .filter((warning) => written.some(({ origin }) => warning.startsWith(`${origin} `)))
+        .forEach((warning) => warnings.add(warning));
       return { label, seed, config: loaded.config };
     }),
   );
@@ -126,12 +127,16 @@ function assertSameTasks(runs: readonly PlannedRun[]): void {
   );
 }
 
-function withOverrides(sources: ConfigSources, own: readonly string[], outputDir: string): ConfigSources {
-  const set = new Set(own.map((override) => override.split('=')[0]!.trim()));
+function withOverrides(
+  sources: ConfigSources,
+  ownOverrides: NonNullable<ConfigSources['ownOverrides']>,
+  outputDir: string,
+): ConfigSources {
+  const set = new Set(ownOverrides.map(({ text }) => text.split('=')[0]!.trim()));
   const flags = Object.entries(sources.flags ?? {}).filter(([key]) => !set.has(key));
   return {
     ...sources,
-    overrides: [...(sources.overrides ?? []), ...own],
+    ownOverrides,
     flags: { ...Object.fromEntries(flags), output_dir: outputDir },
   };
 }

@@ -22,6 +22,8 @@ export interface ConfigSources {
   file?: string | undefined;
   /** `key=value` texts of --override, later ones winning */
   overrides?: readonly string[];
+  /** `key=value` texts that win over those, each with what the user wrote it in */
+  ownOverrides?: readonly { readonly text: string; readonly origin: string }[];
   /** texts of the named flags */
   flags?: Readonly<Partial<Record<ConfigKey, string>>>;
   /** flags and words that the command does not take; reported with the other faults */
@@ -76,7 +78,8 @@ export function makeConfig(values: Partial<RunConfig>, env: NodeJS.ProcessEnv = 
 function collect(sources: ConfigSources): Collected {
   return [
     ...(sources.file === undefined ? [] : fromFile(sources.file)),
-    ...(sources.overrides ?? []).map(fromOverride),
+    ...(sources.overrides ?? []).map((text) => fromOverride({ text, origin: `--override ${text}` })),
+    ...(sources.ownOverrides ?? []).map(fromOverride),
     ...fromFlags(sources),
   ];
 }
@@ -89,13 +92,12 @@ function fromFile(path: string): Collected {
   });
 }
 
-function fromOverride(override: string): Given | Fault {
-  const origin = `--override ${override}`;
-  const cut = override.indexOf('=');
-  const key = override.slice(0, Math.max(cut, 0)).trim();
+function fromOverride({ text, origin }: { text: string; origin: string }): Given | Fault {
+  const cut = text.indexOf('=');
+  const key = text.slice(0, Math.max(cut, 0)).trim();
   if (cut < 0) return { origin, message: 'expected key=value, such as lr=5e-4' };
   if (!isConfigKey(key)) return { origin, message: unknownKey(key) };
-  return read(key, origin, () => readOverride(keyRow(key).kind, override.slice(cut + 1), origin));
+  return read(key, origin, () => readOverride(keyRow(key).kind, text.slice(cut + 1), origin));
 }
 
 function fromFlags({ flags = {}, unknownFlags = [], knownFlags = [], faults = [] }: ConfigSources): Collected {

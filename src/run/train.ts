@@ -34,7 +34,7 @@ export async function trainRun(config: RunConfig, context: TrainContext = {}): P
   const { overwrite = false, resume = false, ...rest } = context;
   const { log = silentLog(), signal = new AbortController().signal } = context;
   if (overwrite && resume !== false) {
-    throw new FltacError('USAGE', 'a run is either resumed or overwritten: expected one of both, found both');
+    throw new FltacError('USAGE', 'a run is either resumed or overwritten: expected resume or overwrite, found both');
   }
   const existing = overwrite ? 'replace' : resume === false ? 'refuse' : 'continue';
   return withRunFolder(config.outputDir, existing, async (folder) => {

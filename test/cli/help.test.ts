@@ -44,6 +44,27 @@ describe('help', () => {
     for (const name of named.split(' ')) expect(text).toContain(`--${name.replaceAll('_', '-')} `);
   });
 
+  it('of a command comes by its name too, and of one that there is not names the one that was meant', async () => {
+    expect(await run('help', 'bench', 'kmeans')).toEqual(await run('bench', 'kmeans', '--help'));
+    expect(await run('help')).toEqual(await run('--help'));
+    for (const words of [
+      ['help', 'trian'],
+      ['help', 'bench', 'trian'],
+      ['bench', 'help', 'trian'],
+    ]) {
+      const { code, stdout, stderr } = await run(...words);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toMatch(/^fltac: unknown command 'trian'; did you mean train\?/);
+    }
+  });
+
+  it.each([
+    ['bench train', 'max_len,longest'],
+    ['study rank', '1,2,4,8,16'],
+  ])('of %s shows lists that are defaults as they would be typed', async (command, list) => {
+    expect(flat((await run(...command.split(' '), '--help')).stdout)).toContain(`default: ${list})`);
+  });
+
   it('comes on stderr with exit code 2 where no command is given', async () => {
     const { code, stdout, stderr } = await run();
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

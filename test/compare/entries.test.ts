@@ -70,7 +70,7 @@ describe('the planned runs', () => {
 
   it('warn of keys without effect where an entry gives them itself, not where all are given them', () => {
     expect(plan('local:upload_format=int8').warnings).toEqual([
-      expect.stringMatching(/^local:upload_format=int8: --override upload_format=int8 has no effect/),
+      expect.stringMatching(/^--methods local:upload_format=int8: upload_format=int8 has no effect/),
     ]);
     expect(plan('local,fltac', { overrides: ['upload_format=int8'] }).warnings).toEqual([]);
   });
@@ -82,6 +82,13 @@ describe('the planned runs', () => {
       expect.stringMatching(/^--override output_dir=mine has no effect: compare sets output_dir itself/),
     ]);
     expect(plan('fltac', { file: 'configs/glue_bert.yaml' }).warnings).toEqual([]);
+  });
+
+  it.each([
+    ['fltac,foo', /^--methods foo: method=foo: expected one of .*, found the text "foo"/],
+    ['fltac:lr=foo', /^--methods fltac:lr=foo: lr=foo: expected a number above 0, found the text "foo"/],
+  ])('of "%s" are refused as they were written', (methods, message) => {
+    expect(() => plan(methods)).toThrow(message);
   });
 
   it.each([

@@ -1,5 +1,5 @@
 /** `fltac train` */
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { loadConfig } from '../../config/index.js';
 import { createLog } from '../../run/log.js';
 import type { FormatOptions } from '../arguments.js';
@@ -34,10 +34,12 @@ export function addTrain(program: Command, { io }: CommandContext): void {
     )
     .addOption(formatOption())
     .option('--overwrite', 'replace an earlier run in the output folder')
-    .option(
-      '--resume [folder]',
-      "go on with the run in a folder, by its config.yaml; without one, in this configuration's output_dir; " +
-        'auto: there too, or begin a run where there is none',
+    .addOption(
+      new Option(
+        '--resume [folder]',
+        "go on with the run in a folder, by its config.yaml; without one, in this configuration's output_dir; " +
+          'auto: there too, or begin a run where there is none',
+      ).conflicts('overwrite'),
     )
     .addHelpText('after', overrideHelp)
     .addHelpText('after', EXAMPLES);
