@@ -17,7 +17,8 @@ export interface JudgeOptions {
   answers: string;
   /** the judge's name at the endpoint */
   model: string;
-  endpoint: JudgeEndpoint;
+  /** or what gives it once the answers have been read: without them nobody needs a key */
+  endpoint: JudgeEndpoint | (() => JudgeEndpoint);
   /** path of the scores; default: <answers>.scores.jsonl beside the answers */
   output?: string | undefined;
   /** starts anew instead of asking for what is missing */
@@ -31,6 +32,9 @@ export interface JudgeOptions {
   /** most tokens of a reply */
   maxTokens: number;
 }
+
+/** With the endpoint at hand. */
+type Settled = JudgeOptions & { endpoint: JudgeEndpoint };
 
 export interface JudgeContext {
   log: Log;
@@ -87,10 +91,12 @@ export interface JudgeOutcome {
  * @throws FltacError USAGE for arguments that do not fit; FORMAT for answers that cannot be read; NETWORK and ABORTED,
  *   saying what is kept
  */
-export async function judgeAnswers(options: JudgeOptions, context: JudgeContext): Promise<JudgeOutcome> {
-  const answers = await readAnswers(path.resolve(options.answers), options.tasks);
-  if (sendsKeyInTheClear(options.endpoint)) {
-    context.log.warn(`the API key goes to ${options.endpoint.baseUrl} unencrypted: use https`);
+export async function judgeAnswers(given: JudgeOptions, context: JudgeContext): Promise<JudgeOutcome> {
+  const answers = await readAnswers(path.resolve(given.answers), given.tasks);
+  const endpoint = typeof given.endpoint === 'function' ? given.endpoint() : given.endpoint;
+  const options: Settled = { ...given, endpoint };
+  if (sendsKeyInTheClear(endpoint)) {
+    context.log.warn(`the API key goes to ${endpoint.baseUrl} unencrypted: use https`);
   }
   return withResumableFile(scoresFile(options, context), (file) => judgeMissing(answers, file, options, context));
 }
@@ -98,7 +104,7 @@ export async function judgeAnswers(options: JudgeOptions, context: JudgeContext)
 async function judgeMissing(
   answers: readonly Answer[],
   file: ResumableFile<Score>,
-  options: JudgeOptions,
+  options: Settled,
   context: JudgeContext,
 ): Promise<JudgeOutcome> {
   const scores = new Map(file.earlier.map((score) => [keyOf(score), score]));
@@ -156,10 +162,7 @@ async function readAnswers(file: string, tasks: readonly string[] | undefined): 
   return [...answers.values()].filter(({ task }) => (tasks ?? there).includes(task));
 }
 
-function scoresFile(
-  options: JudgeOptions,
-  context: JudgeContext,
-): Parameters<typeof withResumableFile<Score, unknown>>[0] {
+function scoresFile(options: Settled, context: JudgeContext): Parameters<typeof withResumableFile<Score, unknown>>[0] {
   const beside = `${options.answers.replace(/\.jsonl$/, '')}.scores.jsonl`;
   return {
     path: path.resolve(options.output ?? beside),
@@ -205,14 +208,14 @@ function countScores(answers: readonly Answer[], scores: ReadonlyMap<string, Sco
 
 /** Some workers that share one queue of answers; the first failure stops them all. */
 class Judging {
-  readonly #options: JudgeOptions;
+  readonly #options: Settled;
   readonly #file: ResumableFile<Score>;
   readonly #scores: Map<string, Score>;
   readonly #context: JudgeContext;
   readonly #refusals: { answer: Answer; error: RequestRefused }[] = [];
 
   /** @param scores those there are; new ones are added */
-  constructor(options: JudgeOptions, file: ResumableFile<Score>, scores: Map<string, Score>, context: JudgeContext) {
+  constructor(options: Settled, file: ResumableFile<Score>, scores: Map<string, Score>, context: JudgeContext) {
     this.#options = options;
     this.#file = file;
     this.#scores = scores;

@@ -45,6 +45,23 @@ describe('judge', () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ judge: 'm', asked: 0, tasks: [{ task: 'open_qa', mean: 0.25 }] });
     expect(server.requests).toHaveLength(5);
   });
+
+  it('names an answers file that is not there before it asks for a key', async () => {
+    const missing = join(temporaryFolder(), 'gone.jsonl');
+    const { code, stdout, stderr } = await runWith({}, 'judge', missing, '--model', 'm');
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toContain(missing);
+    expect(stderr).not.toContain('OPENAI_API_KEY');
+  });
+
+  it.each([
+    [[], /api\.openai\.com\/v1 needs an API key: set OPENAI_API_KEY/],
+    [['--base-url', 'x'], /base URL .* must be an http\(s\) address/],
+  ])('with %j is told what the endpoint needs, with exit code 2', async (flags, message) => {
+    const { code, stdout, stderr } = await runWith({}, 'judge', answersOf(1).answers, '--model', 'm', ...flags);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(message);
+  });
 });
 
 describe('the built command judge', () => {

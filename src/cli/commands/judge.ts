@@ -53,7 +53,7 @@ export function addJudge(program: Command, { io }: CommandContext): void {
         import('../../judge/settings.js'),
         import('../judge-text.js'),
       ]);
-      const endpoint = judgeEndpoint({ baseUrl, timeoutMs: timeout * 1000 }, io.env);
+      const endpoint = () => judgeEndpoint({ baseUrl, timeoutMs: timeout * 1000 }, io.env);
       const outcome = await interruptible(log, (signal) =>
         judgeAnswers({ ...options, answers, endpoint }, { log, signal }),
       );
