@@ -1,5 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { keyRow } from '../../src/config/schema.js';
 import { run } from './support.js';
 
 const haveBash = spawnSync('bash', ['--version']).status === 0;
@@ -21,6 +23,40 @@ describe.skipIf(!haveBash)('completion in bash', () => {
   it("offers a command's flags and the values of a flag that has a list of them", async () => {
     expect(await offered('fltac', 'train', '--lora-d')).toEqual(['--lora-dropout']);
     expect(await offered('fltac', 'doctor', '--format', '')).toEqual(['text', 'json']);
+    expect(await offered('fltac', 'bench', 'kmeans', '--device', '')).toEqual(['cpu', 'cuda']);
+    expect(await offered('fltac', 'bench', 'train', '--shape', 'bert')).toEqual(['bert-base', 'bert-large']);
+  });
+
+  it('offers the values that a flag has in its own command', async () => {
+    expect(await offered('fltac', 'report', '--format', '')).toEqual(['svg', 'png']);
+    expect(await offered('fltac', 'compare', '--format', '')).toEqual(['text', 'markdown', 'csv', 'json']);
+    expect(await offered('fltac', 'compare', '--format', '=', 'm')).toEqual(['markdown']);
+  });
+
+  it('offers the words of configuration keys, and the keys to --override', async () => {
+    expect(await offered('fltac', 'train', '--scenario', '')).toEqual([...keyRow('scenario').kind.words!]);
+    expect(await offered('fltac', 'train', '--method', 'f')).toEqual(
+      keyRow('method').kind.words!.filter((word) => word.startsWith('f')),
+    );
+    expect(await offered('fltac', 'train', '--override', 'kmeans_n')).toEqual(['kmeans_n_init=']);
+  });
+
+  it('offers nothing where only a person knows the value', async () => {
+    expect(await offered('fltac', 'train', '--rounds', '')).toEqual(['']);
+  });
+
+  it('offers files and folders for those, and the words of an argument that has a list of them', async () => {
+    const here = readdirSync('.').sort();
+    for (const words of [
+      ['verify', ''],
+      ['judge', ''],
+      ['train', '--config', ''],
+      ['train', '--resume', ''],
+    ])
+      expect((await offered('fltac', ...words)).sort()).toEqual(here);
+    expect(await offered('fltac', 'train', '--resume', '--lora-d')).toEqual(['--lora-dropout']);
+    expect(await offered('fltac', 'verify', '--ev')).toEqual(['--evaluate']);
+    expect(await offered('fltac', 'completion', '')).toEqual(['bash', 'zsh', 'fish']);
   });
 });
 
