@@ -24,14 +24,26 @@ export function addBuild(program: Command, { setExitCode }: CommandContext): voi
         '`npm run build:native` does in a checkout.',
     )
     .addHelpText('after', EXAMPLES)
-    .action(async () => setExitCode(await runBuild()));
+    .action(async () => setExitCode(await runScript(join(packageRoot, 'scripts', 'build-native.mjs'))));
 }
 
-/** The build writes to this process's own streams. @returns its exit code */
-function runBuild(): Promise<number> {
+/** What asks a build to stop. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** The script writes to this process's own streams, and takes the signals to this process. @returns its exit code */
+export function runScript(script: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(packageRoot, 'scripts', 'build-native.mjs')], { stdio: 'inherit' });
-    child.on('error', reject);
-    child.on('close', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+    const child = spawn(process.execPath, [script], { stdio: 'inherit' });
+    const stop = (signal: NodeJS.Signals) => void child.kill(signal);
+    for (const signal of SIGNALS) process.on(signal, stop);
+    const release = () => SIGNALS.forEach((signal) => process.off(signal, stop));
+    child.on('error', (error) => {
+      release();
+      reject(error);
+    });
+    child.on('close', (code, signal) => {
+      release();
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
   });
 }
