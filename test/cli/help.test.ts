@@ -65,6 +65,10 @@ describe('help', () => {
     expect(flat((await run(...command.split(' '), '--help')).stdout)).toContain(`default: ${list})`);
   });
 
+  it('of params tells that it needs the compiled engine', async () => {
+    expect(flat((await run('params', '--help')).stdout)).toContain('which the compiled engine derives from its');
+  });
+
   it('comes on stderr with exit code 2 where no command is given', async () => {
     const { code, stdout, stderr } = await run();
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -34,8 +34,8 @@ export function addParams(program: Command, { io }: CommandContext): void {
     .command('params')
     .summary('count trained parameters and bytes uploaded, by method')
     .description(
-      "Counts each method's trained parameters and what a client uploads in a round, from the model's shapes: " +
-        'no weights are read. For glue, cifar and dolly also the published counts, with their derivation.',
+      "Counts each method's trained parameters and what a client uploads in a round, from the model's shapes, which the " +
+        'compiled engine derives from its config.json: no weights are read. For glue, cifar and dolly also the published counts, with their derivation.',
     )
     .addOption(formatOption())
     .addHelpText('after', EXAMPLES);
