@@ -234,26 +234,20 @@ function differentValues(before, after) {
   const start = 8 + Number(before.readBigUInt64LE());
   const header = JSON.parse(before.toString('utf8', 8, start));
   const tensors = Object.entries(header).filter(([tensor]) => tensor !== '__metadata__');
-  const told = tensors.flatMap(
-    ([
-      tensor,
-      {
-        data_offsets: [from, to],
-      },
-    ]) => {
-      const count = (to - from) / 4;
-      let values = 0;
-      let most = 0;
-      for (let i = 0; i < count; i += 1) {
-        const at = start + from + 4 * i;
-        const distance = Math.abs(before.readFloatLE(at) - after.readFloatLE(at));
-        if (distance === 0) continue;
-        values += 1;
-        most = Math.max(most, distance);
-      }
-      return values === 0 ? [] : [`${tensor} in ${values} of ${count} values, by up to ${most}`];
-    },
-  );
+  const told = tensors.flatMap(([tensor, entry]) => {
+    const [from, to] = entry.data_offsets;
+    const count = (to - from) / 4;
+    let values = 0;
+    let most = 0;
+    for (let i = 0; i < count; i += 1) {
+      const at = start + from + 4 * i;
+      const distance = Math.abs(before.readFloatLE(at) - after.readFloatLE(at));
+      if (distance === 0) continue;
+      values += 1;
+      most = Math.max(most, distance);
+    }
+    return values === 0 ? [] : [`${tensor} in ${values} of ${count} values, by up to ${most}`];
+  });
   return told.length > 0 ? told.slice(0, 4).join('; ') : 'its header or bits alone';
 }
 

@@ -30,8 +30,7 @@ export async function askHub(env: NodeJS.ProcessEnv, cacheDir: string): Promise<
     const ms = Math.round(performance.now() - began);
     return { state: 'answered', status: answer.status, ms, tokenSent: settings.token !== undefined };
   } catch (error) {
-    const { code, text } = rootCause(error);
-    return { state: 'unreachable', reason: oneLine(code && !text.includes(code) ? `${code}: ${text}` : text) };
+    return { state: 'unreachable', reason: oneLine(rootCause(error).text) };
   } finally {
     await dispatcher.destroy();
   }

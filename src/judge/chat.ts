@@ -146,7 +146,7 @@ export class ChatClient {
   #disconnected(error: unknown): Error {
     if (error instanceof DOMException && error.name === 'AbortError') return aborted();
     const { code, text } = rootCause(error);
-    const reason = this.#clean(code && !text.includes(code) ? `${code}: ${text}` : text);
+    const reason = this.#clean(text);
     const failure = new FltacError(
       'NETWORK',
       `${this.#host()} cannot be reached (${reason}): check OPENAI_BASE_URL, the network and the proxy, where there is one`,

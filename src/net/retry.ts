@@ -102,13 +102,14 @@ export function retryAfterMs(header: string | null, now = Date.now()): number | 
   return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
 }
 
-/** The innermost cause of a failed fetch: undici wraps it in "fetch failed". */
+/** The innermost cause of a failed fetch, which undici wraps in "fetch failed"; `text` names the code. */
 export function rootCause(error: unknown): { code: string; text: string } {
   let current = error;
   while (current instanceof Error && current.cause instanceof Error) current = current.cause;
   if (current instanceof AggregateError && current.errors[0] instanceof Error) current = current.errors[0];
   const code = current instanceof Error && 'code' in current ? String(current.code) : '';
-  return { code, text: current instanceof Error ? current.message : String(current) };
+  const said = current instanceof Error ? current.message : String(current);
+  return { code, text: code && !said.includes(code) ? `${code}: ${said}` : said };
 }
 
 /** First line of a text from outside, without control characters, cut to a readable length. */

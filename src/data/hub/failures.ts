@@ -67,17 +67,17 @@ function statusMessage(answer: FailedAnswer, subject: Subject, settings: HubSett
 /** The error for a request that got no answer: reset, refused, timed out, no such host, a certificate that is not trusted. */
 export function connectionFailure(error: unknown, subject: Subject, settings: HubSettings, host: string): Error {
   const { code, text } = rootCause(error);
-  const reason = code && !text.includes(code) ? `${code}: ${text}` : text;
+  const reason = oneLine(text);
   const advice = `check the network${settings.proxy.httpsProxy || settings.proxy.httpProxy ? ' and the proxy set' : ' (HTTPS_PROXY, if there is a proxy)'}, or set HF_HUB_OFFLINE=1 to use only the cache`;
   const failure = new HubUnreachable(
     'NETWORK',
-    `${host} cannot be reached for ${titleOf(subject)} (${oneLine(reason)}): ${advice}`,
+    `${host} cannot be reached for ${titleOf(subject)} (${reason}): ${advice}`,
     {
       cause: error,
     },
   );
   if (!PASSING_CODE.has(code)) return failure;
-  return new PassingFailure(`the connection to ${host} failed for ${titleOf(subject)} (${oneLine(reason)})`, failure);
+  return new PassingFailure(`the connection to ${host} failed for ${titleOf(subject)} (${reason})`, failure);
 }
 
 /** "file a/b of dataset org/name" or "dataset org/name". */
