@@ -3,10 +3,6 @@
 // zeroes it.
 #pragma once
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -15,10 +11,19 @@
 
 namespace fltac {
 
+// From this size on memory is large: a huge page.
+constexpr std::size_t kLargeBytes = std::size_t{2} << 20;
+
+// Undefined bytes, a multiple of kLargeBytes apart from other blocks. The block that was freed last is kept
+// for the next of its size, because to have pages zeroed (and, in a virtual machine, to have them at all)
+// takes longer than to write them; meanwhile the system may take its pages back at need. Throws
+// std::bad_alloc.
+void* allocate_large(std::size_t bytes);
+void free_large(void* data, std::size_t bytes);
+
 template <typename T>
 struct LargeAllocator {
   using value_type = T;
-  static constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
   LargeAllocator() = default;
   template <typename U>
@@ -26,18 +31,13 @@ struct LargeAllocator {
 
   T* allocate(std::size_t n) {
     const std::size_t bytes = n * sizeof(T);
-    if (bytes < kHugePage) return static_cast<T*>(::operator new(bytes));
-    void* data = ::operator new(bytes, std::align_val_t{kHugePage});
-#if defined(__linux__)
-    ::madvise(data, bytes, MADV_HUGEPAGE);  // a wish: without it all is right, but slower
-#endif
-    return static_cast<T*>(data);
+    return static_cast<T*>(bytes < kLargeBytes ? ::operator new(bytes) : allocate_large(bytes));
   }
   void deallocate(T* data, std::size_t n) {
-    if (n * sizeof(T) < kHugePage) {
+    if (n * sizeof(T) < kLargeBytes) {
       ::operator delete(data);
     } else {
-      ::operator delete(data, std::align_val_t{kHugePage});
+      free_large(data, n * sizeof(T));
     }
   }
   // resize(n) leaves new values undefined; resize(n, value) and assign set them as ever.

@@ -48,7 +48,7 @@ FLTAC_CLONES void subtract(const double* mean, int64_t width, float* y) {
 template <typename T>
 bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int64_t width, bool centre,
             T* out) {
-  double mean[kProductColumns] = {};
+  double mean[kProductColumns<T>] = {};
   for (int64_t i = 0; i < top; ++i) add_scaled(rows[i] + first, 1.0, width, mean);
   int64_t i = top;
   for (; i + kTogether <= n; i += kTogether)
@@ -66,16 +66,18 @@ bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int
   return finite;
 }
 
-// The pass over the columns. Chunks of kProductColumns columns are dealt to lanes in runs, each lane adds up
+// The pass over the columns. Chunks of kChunk columns are dealt to lanes in runs, each lane adds up
 // a Gram matrix of its own; where n is so large that there are few lanes for the threads, a lane's rows are
 // cut into bands. A unit of work is one lane and one band: it reads, centres and multiplies by itself, so
 // that the threads never wait for each other. Lanes decide the order of summation; bands do not.
 template <typename T>
 class GramPass {
  public:
+  static constexpr int64_t kChunk = kProductColumns<T>;
+
   GramPass(const RowSet& set, ColumnRange range, Origin origin, const Cancelled& cancelled)
       : set_(set), range_(range), centre_(origin == Origin::kMean), cancelled_(cancelled), n_(set.rows()) {
-    const int64_t chunks = (range.end - range.begin + kProductColumns - 1) / kProductColumns;
+    const int64_t chunks = (range.end - range.begin + kChunk - 1) / kChunk;
     const int64_t fit = static_cast<int64_t>(kLaneBytes / sizeof(double)) / (n_ * n_);
     lanes_ = std::clamp<int64_t>(std::min(fit, chunks), 1, kMostLanes);
     run_ = std::clamp<int64_t>(chunks / (lanes_ * kLeastRuns), 1, kMostRun);
@@ -126,11 +128,11 @@ class GramPass {
     double* sums = sums_.data() + lane * n_ * n_;
     // Blocks begin at multiples of a chunk from the range's beginning, so a chunk's lane does not depend on
     // them.
-    const int64_t before = (first - range_.begin) / kProductColumns;
-    for (int64_t at = 0; at < width; at += kProductColumns) {
-      if ((before + at / kProductColumns) / run_ % lanes_ != lane) continue;
+    const int64_t before = (first - range_.begin) / kChunk;
+    for (int64_t at = 0; at < width; at += kChunk) {
+      if ((before + at / kChunk) / run_ % lanes_ != lane) continue;
       stop_if_cancelled(cancelled_);
-      const int64_t columns = std::min(kProductColumns, width - at);
+      const int64_t columns = std::min(kChunk, width - at);
       if (!gather(block.rows.data(), n_, top, at, columns, centre_, packed.data())) {
         int64_t seen = bad;
         while (at < seen && !bad.compare_exchange_weak(seen, at)) {

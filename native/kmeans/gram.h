@@ -48,16 +48,16 @@ struct GramError {
 };
 
 // gram_of_columns over all columns from the mean, at twice the rate: x - m, with m rounded to float32 (which
-// shifts all rows alike), is rounded to float32 once, and blocks of 512 columns are multiplied and summed in
+// shifts all rows alike), is rounded to float32 once, and blocks of 1024 columns are multiplied and summed in
 // float32; the sums of blocks are added in double. Values whose squares overflow float32 give a matrix that
 // is not finite. Errors: as above.
 std::vector<double> fast_gram(const RowSet& rows, const Cancelled& cancelled);
 
 // The error of fast_gram for rows of so many columns, with x taken from m. With u = 2^-24, two factors are
-// rounded (2 u) and 512 products go through product_roundings() roundings, 37 with vectors of 64 bytes and 68
-// with 32; sum |x_ic x_jc| <= |x_i| |x_j|, over the blocks too; sums in double add (d / 512) 1.1e-16, within
-// the hundredth that stands for it and for terms of second order. Each product may lose 2^-126 by underflow
-// where denormals count as zero.
+// rounded (2 u) and 1024 products go through product_roundings() roundings, 69 with vectors of 64 bytes and
+// 132 with 32; sum |x_ic x_jc| <= |x_i| |x_j|, over the blocks too; sums in double add (d / 1024) 1.1e-16,
+// within the hundredth that stands for it and for terms of second order. Each product may lose 2^-126 by
+// underflow where denormals count as zero.
 GramError error_of_fast_gram(int64_t columns);
 
 // Moves the origin of a Gram matrix to the points' mean: G_ij - mean_i - mean_j + mean.

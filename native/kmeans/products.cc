@@ -158,7 +158,7 @@ void add_products(const float* a, RowRange is, const float* b, RowRange js, int6
 template <typename T>
 int64_t product_roundings() {
   const auto lanes = static_cast<uint64_t>(vector_bytes()) / sizeof(T);
-  return 1 + kProductColumns / static_cast<int64_t>(lanes) + std::bit_width(lanes) - 1;
+  return 1 + kProductColumns<T> / static_cast<int64_t>(lanes) + std::bit_width(lanes) - 1;
 }
 template int64_t product_roundings<float>();
 template int64_t product_roundings<double>();

@@ -19,7 +19,7 @@ namespace fltac {
 namespace {
 
 // Columns of a block are a multiple of this, so that where blocks end has no influence on sums over them.
-constexpr int64_t kColumnStep = 512;
+constexpr int64_t kColumnStep = 1024;
 
 at::ScalarType float_type(const TensorEntry& entry, const std::string& name) {
   const SafetensorsType* type = find_safetensors_type(entry.dtype);

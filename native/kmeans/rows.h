@@ -66,7 +66,7 @@ class RowSet {
 
   // Memory that a block of rows which have to be read may take; 64 MiB unless it is set.
   void set_block_bytes(int64_t bytes) { block_bytes_ = bytes; }
-  // Most columns to read at once; all of them where nothing has to be read. A multiple of 512 unless it is
+  // Most columns to read at once; all of them where nothing has to be read. A multiple of 1024 unless it is
   // all.
   int64_t block_columns() const;
   // Columns [first, first + width). Rows that are not in memory are read by all threads. Errors: Io.

@@ -161,8 +161,8 @@ class DeltaTile {
 
   template <typename Pack>
   void multiply(int64_t length, Pack pack, std::vector<double>& out) {
-    for (int64_t from = 0; from < length; from += kProductColumns) {
-      const int64_t width = std::min(kProductColumns, length - from);
+    for (int64_t from = 0; from < length; from += kProductColumns<double>) {
+      const int64_t width = std::min(kProductColumns<double>, length - from);
       pack(f_, is_.begin, is_.end, from, width, left_.data());
       pack(f_, js_.begin, js_.end, from, width, right_.data());
       add_products(left_.data(), {0, vectors(is_)}, right_.data(), {0, vectors(js_)}, padded_columns(width),

@@ -3,29 +3,41 @@
 #include <numeric>
 
 #include "core/clones.h"
+#include "core/lanes.h"
 
 namespace fltac {
 namespace {
 
+// A row's strip of columns is left for the next row's, so what the processor reads ahead by itself ends
+// there: the values so many columns further, which are the next strip, are asked for.
+constexpr int64_t kAhead = 1024;
+
 constexpr int64_t kSums = 8;  // interleaved sums, so that a loop vectorises in a fixed order
 
+// Written with vectors, since the compiler does not make them of a loop over so many arrays.
 template <typename T>
 [[gnu::always_inline]] inline void add_and_copy_four(const float* const* rows, int64_t first, int64_t n,
                                                      double* sum, T* copies, int64_t stride) {
-  // Restricted, or the compiler would have to check too many pairs of them for overlap to vectorise.
-  const float* __restrict a = rows[0] + first, * __restrict b = rows[1] + first;
-  const float* __restrict c = rows[2] + first, * __restrict d = rows[3] + first;
-  T* __restrict of_a = copies, * __restrict of_b = copies + stride;
-  T* __restrict of_c = copies + 2 * stride, * __restrict of_d = copies + 3 * stride;
-  double* __restrict total = sum;
-  for (int64_t j = 0; j < n; ++j) {
-    const auto x = static_cast<double>(a[j]), y = static_cast<double>(b[j]);
-    const auto z = static_cast<double>(c[j]), w = static_cast<double>(d[j]);
-    of_a[j] = static_cast<T>(a[j]);
-    of_b[j] = static_cast<T>(b[j]);
-    of_c[j] = static_cast<T>(c[j]);
-    of_d[j] = static_cast<T>(d[j]);
-    total[j] = (((total[j] + x) + y) + z) + w;
+  using Values = Lanes<float, kSums>;
+  using Doubles = Lanes<double, kSums>;
+  int64_t j = 0;
+  for (; j + kSums <= n; j += kSums) {
+    Doubles total = *reinterpret_cast<const Doubles*>(sum + j);
+    for (int64_t r = 0; r < kTogether; ++r) {
+      __builtin_prefetch(rows[r] + first + j + kAhead, 0, 1);
+      const Values x = *reinterpret_cast<const Values*>(rows[r] + first + j);
+      *reinterpret_cast<Lanes<T, kSums>*>(copies + r * stride + j) =
+          __builtin_convertvector(x, Lanes<T, kSums>);
+      total += __builtin_convertvector(x, Doubles);
+    }
+    *reinterpret_cast<Doubles*>(sum + j) = total;
+  }
+  for (; j < n; ++j) {
+    for (int64_t r = 0; r < kTogether; ++r) {
+      const float x = rows[r][first + j];
+      copies[r * stride + j] = x;
+      sum[j] += x;
+    }
   }
 }
 
