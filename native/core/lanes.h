@@ -41,6 +41,9 @@ enum class VectorBytes { k16 = 16, k32 = 32, k64 = 64 };
 #define FLTAC_X86 1
 #define FLTAC_TARGET_AVX2 __attribute__((target("avx2,fma,bmi,bmi2")))
 #define FLTAC_TARGET_AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,bmi,bmi2")))
+// With products of pairs of bfloat16 values (since Cooper Lake and Zen 4).
+#define FLTAC_TARGET_AVX512_BF16 \
+  __attribute__((target("avx512bf16,avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,bmi,bmi2")))
 inline VectorBytes vector_bytes() {
   static const VectorBytes widest = [] {
     const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

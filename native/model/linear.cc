@@ -69,14 +69,13 @@ at::Tensor rounded_product(const at::Tensor& x, const at::Tensor& weight, const 
 }  // namespace
 
 const char* linear_path() {
-  if (PackedWeight::available()) return "packed";
+  if (PackedWeight::available(at::kFloat)) return "packed";
   return have_onednn() ? "onednn" : "blas";
 }
 
 Linear::Product Linear::product_for(const WeightForm& form, bool packs) {
   if (form.device.memory.is_cuda()) return Product::Cuda;
-  if (packs && form.device.is_cpu() && form.dtype == at::kFloat && PackedWeight::available())
-    return Product::Packed;
+  if (packs && form.device.is_cpu() && PackedWeight::available(form.dtype)) return Product::Packed;
   const bool has_kernel = form.dtype == at::kFloat || (form.dtype == at::kBFloat16 && cpu_has_bfloat16());
   return form.device.is_cpu() && has_kernel && have_onednn() ? Product::OneDnn : Product::Converted;
 }

@@ -30,10 +30,11 @@ const char* linear_path();
 // With both_layouts W is laid out once for a product's kernels, for either direction, at the price of a
 // second copy; else the one plain copy is read. On a CPU with AVX-512 float32 goes through our own product
 // (PackedWeight), or with one copy through oneDNN's; on other x86 through BLAS, which was faster there than
-// oneDNN; elsewhere through oneDNN. bfloat16 goes through oneDNN where the CPU has instructions for it: x is
-// rounded to bfloat16, products are summed in float32, and y is rounded to bfloat16: libtorch's oneDNN gives
-// results in the type of x only. Everything else on the CPU, float16 above all, for which it has no product
-// worth using, is held as it is and made float32 for each product.
+// oneDNN; elsewhere through oneDNN. bfloat16 goes the same ways where the CPU has instructions for it (with
+// AMX always through oneDNN): x is rounded to bfloat16 and products are summed in float32. Through oneDNN y
+// is rounded to bfloat16, too: libtorch's gives results in the type of x only. Everything else on the CPU,
+// float16 above all, for which it has no product worth using, is held as it is and made float32 for each
+// product.
 //
 // On CUDA x is rounded to W's type, and products are summed and given in float32.
 class Linear {

@@ -4,6 +4,9 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <cmath>
+#include <limits>
+
 #include "check.h"
 #include "model/packed_weight.h"
 #include "model/weight_type.h"
@@ -85,36 +88,51 @@ void a_shared_weight_takes_no_memory_of_its_own() {
   EXPECT(linear.forward(x).equal(Linear(w, {}, {form.device, at::kFloat, false}).forward(x)));
 }
 
-bool has_packed_products() {
-  if (!PackedWeight::available())
-    std::cerr << "skipped: packed products, for which this CPU has no AVX-512\n";
-  return PackedWeight::available();
+bool has_packed_products(at::ScalarType dtype) {
+  const bool has = PackedWeight::available(dtype);
+  if (!has) std::cerr << "skipped: packed products of " << dtype << ", which this CPU has no use for\n";
+  return has;
 }
 
-// Shapes about the product's own blocks: 12 rows, 32 columns, 512 of what is summed, 8 panels a task.
-void packed_products_are_right_at_the_edges_of_blocks() {
-  if (!has_packed_products()) return;
+// Shapes about the product's own blocks: 12 rows, 32 columns, 512 of what is summed (of bfloat16 1,024), 8
+// panels a task. Values of bfloat16 are products of float32 values rounded to it, so only the sums are off.
+void packed_products_are_right_at_the_edges_of_blocks(at::ScalarType dtype) {
+  if (!has_packed_products(dtype)) return;
   for (const int64_t rows : {1, 11, 12, 13, 120}) {
-    for (const int64_t inner : {1, 511, 512, 513, 1100}) {
+    for (const int64_t inner : {1, 2, 31, 33, 511, 512, 513, 1100}) {
       for (const int64_t columns : {1, 31, 32, 33, 256, 300}) {
-        const at::Tensor x = random({rows, inner}, 1), b = random({inner, columns}, 2),
-                         bias = random({columns}, 3);
-        const at::Tensor product = x.to(at::kDouble).mm(b.to(at::kDouble));
+        const at::Tensor x = random({rows, inner + 3}, 1).narrow(1, 2, inner),
+                         b = random({inner, columns}, 2).to(dtype), bias = random({columns}, 3);
+        const at::Tensor product = x.to(dtype).to(at::kDouble).mm(b.to(at::kDouble));
         const PackedWeight packed(b);
         const at::Tensor out = at::empty({rows, columns}, at::kFloat);
         packed.multiply(x, bias, false, out);
-        EXPECT(gap(out, product + bias.to(at::kDouble)) < 2e-6, rows, inner, columns);
+        EXPECT(gap(out, product + bias.to(at::kDouble)) < 4e-6, dtype, rows, inner, columns);
         packed.multiply(x, {}, true, out);
-        EXPECT(gap(out, 2 * product + bias.to(at::kDouble)) < 2e-6, rows, inner, columns);
+        EXPECT(gap(out, 2 * product + bias.to(at::kDouble)) < 4e-6, dtype, rows, inner, columns);
       }
     }
   }
 }
 
+void values_are_rounded_to_the_nearest_bfloat16() {
+  if (!has_packed_products(at::kBFloat16)) return;
+  const float inf = std::numeric_limits<float>::infinity();
+  const at::Tensor x =
+      at::tensor({1.0f, 1.00390625f, 1.01171875f, 1.0040f, -3.14159265f, 3.3e38f, 3.4e38f, inf, 1e-30f})
+          .unsqueeze(1);
+  const PackedWeight one(at::ones({1, 1}, at::kBFloat16));
+  const at::Tensor out = at::empty_like(x);
+  one.multiply(x, {}, false, out);
+  EXPECT(out.equal(x.to(at::kBFloat16).to(at::kFloat)), out);
+  one.multiply(at::full({1, 1}, std::nan("")), {}, false, out.narrow(0, 0, 1));
+  EXPECT(std::isnan(out[0].item<float>()));
+}
+
 // A batch's result does not depend on what else is in the batch, nor on the threads.
-void a_row_of_a_packed_product_has_the_same_bits_in_any_company() {
-  if (!has_packed_products()) return;
-  const at::Tensor x = random({211, 700}, 1), b = random({700, 330}, 2);
+void a_row_of_a_packed_product_has_the_same_bits_in_any_company(at::ScalarType dtype) {
+  if (!has_packed_products(dtype)) return;
+  const at::Tensor x = random({211, 700}, 1), b = random({700, 330}, 2).to(dtype);
   const PackedWeight packed(b);
   const auto product = [&](const at::Tensor& rows) {
     const at::Tensor out = at::empty({rows.size(0), 330}, at::kFloat);
@@ -132,8 +150,11 @@ void a_row_of_a_packed_product_has_the_same_bits_in_any_company() {
 
 int main() {
   return run("linear_test", [] {
-    packed_products_are_right_at_the_edges_of_blocks();
-    a_row_of_a_packed_product_has_the_same_bits_in_any_company();
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      packed_products_are_right_at_the_edges_of_blocks(dtype);
+      a_row_of_a_packed_product_has_the_same_bits_in_any_company(dtype);
+    }
+    values_are_rounded_to_the_nearest_bfloat16();
     all_forms_agree();
     a_shared_weight_takes_no_memory_of_its_own();
   });
