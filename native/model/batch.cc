@@ -69,16 +69,27 @@ void PackedBatch::add_image(uint64_t stream, const Images& source, size_t index,
   end_sequence(stream);
 }
 
+void PackedBatch::add_example(uint64_t stream, const Examples& examples, int64_t index,
+                              const Architecture& architecture) {
+  const auto i = static_cast<size_t>(index);
+  if (const auto* source = std::get_if<Sequences>(&examples)) {
+    add_sequence(stream, *source, i, architecture);
+  } else {
+    add_image(stream, std::get<Images>(examples), i, architecture);
+  }
+}
+
 void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Examples& examples, int64_t begin,
                           int64_t end, const Architecture& architecture) {
   begin_job(bank_row);
-  for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-    if (const auto* source = std::get_if<Sequences>(&examples)) {
-      add_sequence(stream, *source, i, architecture);
-    } else {
-      add_image(stream, std::get<Images>(examples), i, architecture);
-    }
-  }
+  for (int64_t i = begin; i < end; ++i) add_example(stream, examples, i, architecture);
+  end_job();
+}
+
+void PackedBatch::add_job(int64_t bank_row, uint64_t stream, const Examples& examples,
+                          std::span<const int64_t> chosen, const Architecture& architecture) {
+  begin_job(bank_row);
+  for (const int64_t i : chosen) add_example(stream, examples, i, architecture);
   end_job();
 }
 

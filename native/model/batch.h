@@ -44,6 +44,9 @@ struct PackedBatch {
   // Appends examples [begin, end) of one job, in order. They were checked; they must outlive the batch.
   void add_job(int64_t bank_row, uint64_t stream, const Examples& examples, int64_t begin, int64_t end,
                const Architecture& architecture);
+  // The same of any examples of the job, in the order given.
+  void add_job(int64_t bank_row, uint64_t stream, const Examples& examples, std::span<const int64_t> chosen,
+               const Architecture& architecture);
 
   // The next tokens of one sequence: `next` follow the tokens that the cache has at `place`, and the last is
   // an output without a target. The sequences of a bank row come one after another.
@@ -55,6 +58,8 @@ struct PackedBatch {
   void add_token(uint64_t stream);
   void add_output(uint64_t stream, int64_t row, uint32_t key, int32_t target);
   void end_sequence(uint64_t stream);
+  void add_example(uint64_t stream, const Examples& examples, int64_t index,
+                   const Architecture& architecture);
   void add_sequence(uint64_t stream, const Sequences& source, size_t index, const Architecture& architecture);
   void add_image(uint64_t stream, const Images& source, size_t index, const Architecture& architecture);
 };

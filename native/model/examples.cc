@@ -66,17 +66,26 @@ void check_images(const Images& images, const Architecture& a, int64_t num_label
   }
 }
 
-bool has_target(const Sequences& sequences, size_t index) {
-  const auto begin = static_cast<size_t>(sequences.offsets[index]);
-  const auto end = static_cast<size_t>(sequences.offsets[index + 1]);
-  const auto labels = sequences.labels.subspan(begin + 1, end - begin - 1);
-  return std::any_of(labels.begin(), labels.end(), [](int32_t label) { return label != kIgnored; });
-}
-
 }  // namespace
 
 int64_t count(const Examples& examples) {
   return std::visit([](const auto& all) { return all.count(); }, examples);
+}
+
+int64_t token_count(const Examples& examples, const Architecture& architecture, int64_t index) {
+  const auto* sequences = std::get_if<Sequences>(&examples);
+  if (!sequences) return architecture.positions;
+  const auto i = static_cast<size_t>(index);
+  return int64_t{sequences->offsets[i + 1]} - sequences->offsets[i];
+}
+
+int64_t target_count(const Examples& examples, const Architecture& architecture, int64_t index) {
+  if (architecture.family->output == Output::Classes) return 1;
+  const auto& sequences = std::get<Sequences>(examples);
+  const auto first = static_cast<size_t>(sequences.offsets[static_cast<size_t>(index)]) + 1;
+  const auto labels =
+      sequences.labels.subspan(first, static_cast<size_t>(token_count(examples, architecture, index)) - 1);
+  return std::count_if(labels.begin(), labels.end(), [](int32_t label) { return label != kIgnored; });
 }
 
 void check_examples(const Examples& examples, const Architecture& architecture, int64_t num_labels,
@@ -97,9 +106,8 @@ void check_examples(const Examples& examples, const Architecture& architecture, 
 void check_targets(const Examples& examples, const Architecture& architecture, int64_t begin, int64_t end,
                    const std::string& what) {
   if (architecture.family->output == Output::Classes) return;
-  const auto& sequences = std::get<Sequences>(examples);
   for (int64_t i = begin; i < end; ++i) {
-    if (has_target(sequences, static_cast<size_t>(i))) return;
+    if (target_count(examples, architecture, i) > 0) return;
   }
   fail(ErrorCode::Shape, what, ": none of its ", end - begin,
        " sequences has a token to predict: all labels are ", kIgnored,

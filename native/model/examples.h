@@ -38,6 +38,13 @@ using Examples = std::variant<Sequences, Images>;
 
 int64_t count(const Examples& examples);
 
+// Tokens that example `index` takes in a pass: its sequence's, or an image's special tokens and patches.
+int64_t token_count(const Examples& examples, const Architecture& architecture, int64_t index);
+
+// Targets of example `index`: 1 for classes; for next-token models the labels that count, without that of the
+// sequence's first token, which nothing predicts.
+int64_t target_count(const Examples& examples, const Architecture& architecture, int64_t index);
+
 // Throws Shape or Usage where the examples do not fit the model: images for one that reads tokens and the
 // other way round, offsets that do not rise or do not cover the ids, an empty or too long sequence, an id,
 // type or label out of range, images whose sizes do not cover the pixels or that are brought to another size
@@ -45,8 +52,7 @@ int64_t count(const Examples& examples);
 void check_examples(const Examples& examples, const Architecture& architecture, int64_t num_labels,
                     const std::string& what);
 
-// Throws Shape where none of examples [begin, end) has a target: for next-token models a label that counts
-// and is not that of a sequence's first token, which nothing predicts.
+// Throws Shape where none of examples [begin, end) has a target.
 void check_targets(const Examples& examples, const Architecture& architecture, int64_t begin, int64_t end,
                    const std::string& what);
 

@@ -18,7 +18,7 @@ struct EvaluateJob {
 };
 
 struct EvaluateOptions {
-  int64_t batch_size = 64;     // most examples at a time
+  int64_t batch_size = 64;     // a pass has at most the tokens of so many of the longest example
   bool target_logits = false;  // those of next-token models too
 };
 
@@ -30,7 +30,11 @@ struct Evaluation {
   std::vector<int32_t> example_targets;
 };
 
-// Evaluates without dropout. Throws Shape for examples that do not fit, or a job without any target.
+// Evaluates without dropout; results are in the order of each job's examples. Examples of all jobs are taken
+// by length, several jobs' side by side in a pass (train/passes.h): a job's numbers are those of the job
+// alone, but for the rounding of sums over another number of rows. Whole models (AdapterSpec::full) are
+// evaluated one after another. Memory beside the results: the activations of one layer for a pass's tokens.
+// Throws Shape for examples that do not fit, or a job without any target.
 std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs,
                                  const EvaluateOptions& options, const Control& control);
 

@@ -209,7 +209,10 @@ export interface EvaluateJob<E extends Examples = Examples> {
 }
 
 export interface EvaluateOptions {
-  /** most examples in one pass */
+  /**
+   * bounds a pass, whose examples may be several jobs': at most the tokens of so many of the longest example, and on a CPU
+   * fewer where that is faster; default 64
+   */
   batchSize?: number;
   /** true gives a language model's logits at every target too: [targets, vocabSize] values, for small vocabularies */
   targetLogits?: boolean;

@@ -3,7 +3,7 @@
  * and counts by the samples of the clients that hold it.
  */
 import type { MetricName, ScenarioTask } from '../data/scenario.js';
-import { exampleCount, inFormerOrder, sortByLength, type Reordered } from '../engine/examples.js';
+import { exampleCount } from '../engine/examples.js';
 import type { Examples } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import type { Log, ProgressHandle } from '../run/log.js';
@@ -75,7 +75,7 @@ export interface EvaluationOptions {
   holdings: readonly Holding[];
   /** most evaluation rows of a task, from the first */
   limit: number;
-  /** rows of one evaluation batch */
+  /** rows of one evaluation batch; of the passes that the engine makes see EvaluateOptions */
   batchSize: number;
   log: Log;
   signal?: AbortSignal | undefined;
@@ -109,18 +109,14 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
   const pairs = distinctPairs(options.holdings);
   const cache: EvaluationCache = options.cache ?? new Map<string, Promise<Examples>>();
   const examples = new Map<number, Examples>();
-  const sorted = new Map<number, Reordered<Examples>>();
   for (const { task } of pairs) {
-    if (examples.has(task)) continue;
-    const rows = await evaluationRows(options, cache, task);
-    examples.set(task, rows);
-    sorted.set(task, sortByLength(rows));
+    if (!examples.has(task)) examples.set(task, await evaluationRows(options, cache, task));
   }
   let bar: ProgressHandle | undefined;
   const results = await options.engine
     .evaluate(
       options.bank,
-      pairs.map((pair) => ({ row: pair.row, examples: sorted.get(pair.task)!.examples })),
+      pairs.map((pair) => ({ row: pair.row, examples: examples.get(pair.task)! })),
       {
         batchSize: options.batchSize,
         signal: options.signal,
@@ -132,8 +128,7 @@ export async function evaluateHoldings(options: EvaluationOptions): Promise<Eval
     )
     .finally(() => bar?.done());
   const scored = pairs.map(({ task, cluster }, i): PairResult => {
-    const result = inFormerOrder(results[i]!, sorted.get(task)!.order);
-    const evaluated = { result, labels: examples.get(task)!.labels };
+    const evaluated = { result: results[i]!, labels: examples.get(task)!.labels };
     const what = `task ${options.tasks[task]!.name}, cluster ${cluster}`;
     return { task, cluster, metric: METRICS[options.metric].of(evaluated, options.batchSize, what), ...evaluated };
   });
