@@ -175,6 +175,15 @@ void backward_block(const LoraProduct& product, const BackwardBuffers& on, const
 
 }  // namespace
 
+void GradientSink::take_all(const std::vector<size_t>& jobs, const AdapterRows&, int64_t offset,
+                            const at::Tensor& gradients) {
+  const at::Tensor host = gradients.to(at::kCPU).contiguous();
+  const int64_t n = host.numel() / std::max<int64_t>(1, host.size(0));
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    take(jobs[i], offset, host.const_data_ptr<float>() + static_cast<int64_t>(i) * n, n);
+  }
+}
+
 void lora_forward(const LoraProduct& product, const float* x, float* y, int64_t y_stride, float* z) {
   const int64_t rank = product.bank.spec().rank, inputs = product.inputs, outputs = product.outputs;
   const float scaling = product.bank.spec().scaling();

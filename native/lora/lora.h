@@ -38,11 +38,18 @@ class GradientSink {
   virtual ~GradientSink() = default;
   // Values [offset, offset + n) of the adapter of job number `job` (its place in RowSpace::jobs).
   virtual void take(size_t job, int64_t offset, const float* gradient, int64_t n) = 0;
-  // The same from any device.
-  virtual void take(size_t job, int64_t offset, const at::Tensor& gradient) {
-    const at::Tensor host = gradient.to(at::kCPU).contiguous();
-    take(job, offset, host.const_data_ptr<float>(), host.numel());
-  }
+  // The same for several jobs at once, from any device: gradients [jobs, ...] of the jobs of these numbers,
+  // whose adapters are `adapters`. Here one after another in the machine's memory.
+  virtual void take_all(const std::vector<size_t>& jobs, const AdapterRows& adapters, int64_t offset,
+                        const at::Tensor& gradients);
+};
+
+// The product of one module of the classification head, which each job has of its own.
+struct HeadProduct {
+  const AdapterBank& bank;
+  const AdapterView& adapters;
+  const RowSpace& space;
+  const HeadSlot& slot;
 };
 
 struct LoraProduct {

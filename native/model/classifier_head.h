@@ -9,7 +9,7 @@ class ClassifierHead : public Head {
  public:
   explicit ClassifierHead(const PassContext& pass) : pass_(pass) {}
 
-  std::vector<double> losses(const at::Tensor& features, at::Tensor* logits) override;
+  at::Tensor losses(const at::Tensor& features, at::Tensor* logits) override;
   at::Tensor backward(GradientSink& sink) override;
 
  private:
@@ -17,9 +17,10 @@ class ClassifierHead : public Head {
   // dropout(x), or x itself where nothing is dropped.
   at::Tensor drop(const at::Tensor& x, uint32_t site) const;
   void drop_gradient(const at::Tensor& dx, uint32_t site) const;
+  kernels::DropoutPlan plan(uint32_t site) const;
+  HeadProduct product(const HeadSlot& slot) const;
 
   const PassContext& pass_;
-  at::Device device_ = at::kCPU;  // of the features
   // Kept for backward, [outputs, hidden].
   at::Tensor pooled_;  // after tanh
   at::Tensor dense_input_;

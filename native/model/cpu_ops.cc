@@ -1,6 +1,9 @@
 // The operations of a pass by the CPU's own kernels.
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+
+#include "core/blas.h"
 #include "model/cross_entropy.h"
 #include "model/ops.h"
 
@@ -84,15 +87,66 @@ class CpuOps final : public Ops {
                          data_or_null(dx), sink);
   }
 
-  std::vector<double> cross_entropy(const at::Tensor& logits, std::span<const int32_t> targets,
-                                    std::span<const double> counts, bool gradient) const override {
+  at::Tensor head(const HeadProduct& product, const at::Tensor& x) const override {
+    const HeadSlot& slot = product.slot;
+    const at::Tensor y = at::empty({x.size(0), slot.outputs}, at::kFloat);
+    for (const JobRows& job : product.space.jobs) {
+      const float* bias = product.bank.head_bias(job.bank_row, slot);
+      for (int64_t r = job.begin; r < job.end; ++r) {
+        std::copy_n(bias, slot.outputs, data(y) + r * slot.outputs);
+      }
+      gemm(false, true, job.end - job.begin, slot.outputs, slot.inputs, 1.0f,
+           const_data(x) + job.begin * slot.inputs, slot.inputs, product.bank.head_weight(job.bank_row, slot),
+           slot.inputs, 1.0f, data(y) + job.begin * slot.outputs, slot.outputs);
+    }
+    return y;
+  }
+
+  at::Tensor head_backward(const HeadProduct& product, const at::Tensor& x, const at::Tensor& dy,
+                           GradientSink& sink) const override {
+    const HeadSlot& slot = product.slot;
+    const at::Tensor dx = at::empty_like(x), dweight = at::empty({slot.outputs, slot.inputs}, at::kFloat);
+    for (size_t j = 0; j < product.space.jobs.size(); ++j) {
+      const JobRows& job = product.space.jobs[j];
+      const int64_t rows = job.end - job.begin;
+      const float* dyj = const_data(dy) + job.begin * slot.outputs;
+      gemm(false, false, rows, slot.inputs, slot.outputs, 1.0f, dyj, slot.outputs,
+           product.bank.head_weight(job.bank_row, slot), slot.inputs, 0.0f,
+           data(dx) + job.begin * slot.inputs, slot.inputs);
+      if (!product.bank.spec().train_head) continue;
+      gemm(true, false, slot.outputs, slot.inputs, rows, 1.0f, dyj, slot.outputs,
+           const_data(x) + job.begin * slot.inputs, slot.inputs, 0.0f, data(dweight), slot.inputs);
+      const at::Tensor dbias = dy.narrow(0, job.begin, rows).sum(0);
+      sink.take(j, slot.weight, const_data(dweight), dweight.numel());
+      sink.take(j, slot.bias, const_data(dbias), dbias.numel());
+    }
+    return dx;
+  }
+
+  at::Tensor class_losses(const at::Tensor& logits, const OutputTargets& targets,
+                          const at::Tensor& dlogits) const override {
     const int64_t rows = logits.size(0), classes = logits.size(1);
-    std::vector<double> losses(static_cast<size_t>(rows));
+    const at::Tensor losses = at::empty({rows}, at::kDouble);
+    auto* loss = losses.mutable_data_ptr<double>();
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto i = static_cast<size_t>(r);
+      loss[r] =
+          fltac::cross_entropy(const_data(logits) + r * classes, targets.labels[i], classes,
+                               targets.counts[i], dlogits.defined() ? data(dlogits) + r * classes : nullptr);
+    }
+    return losses;
+  }
+
+  at::Tensor cross_entropy(const at::Tensor& logits, const OutputTargets& targets, int64_t first,
+                           bool gradient) const override {
+    const int64_t rows = logits.size(0), classes = logits.size(1);
+    const at::Tensor losses = at::empty({rows}, at::kDouble);
+    auto* loss = losses.mutable_data_ptr<double>();
     at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
-        const auto i = static_cast<size_t>(r);
-        losses[i] =
-            cross_entropy_in_place(data(logits) + r * classes, targets[i], classes, counts[i], gradient);
+        const auto i = static_cast<size_t>(first + r);
+        loss[r] = cross_entropy_in_place(data(logits) + r * classes, targets.labels[i], classes,
+                                         targets.counts[i], gradient);
       }
     });
     return losses;
@@ -105,7 +159,5 @@ const Ops& cpu_ops() {
   static const CpuOps ops;
   return ops;
 }
-
-const Ops& ops_for(const Device& device) { return device.is_cpu() ? cpu_ops() : tensor_ops(); }
 
 }  // namespace fltac

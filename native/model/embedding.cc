@@ -3,6 +3,9 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+
+#include "core/transfer.h"
+
 namespace fltac {
 namespace {
 
@@ -10,7 +13,7 @@ namespace {
 at::Tensor look_up(const at::Tensor& table, const std::vector<int32_t>& rows) {
   const at::Tensor index =
       at::from_blob(const_cast<int32_t*>(rows.data()), {static_cast<int64_t>(rows.size())}, at::kInt);
-  return at::embedding(table, index.to(table.device())).to(at::kFloat);
+  return at::embedding(table, upload(index, table.device())).to(at::kFloat);
 }
 
 at::Tensor embed_tokens(const EmbeddingWeights& w, const PackedBatch& batch) {
@@ -35,7 +38,7 @@ void cut(const ImageGrid& grid, const float* pixels, float* patches) {
 
 at::Tensor embed_images(const Architecture& a, const EmbeddingWeights& w, const PackedBatch& batch) {
   const auto images = static_cast<int64_t>(batch.images.size());
-  const at::Tensor rows = patch_rows(a.image, batch.images).to(w.positions.device());
+  const at::Tensor rows = upload(patch_rows(a.image, batch.images), w.positions.device());
   const at::Tensor patches = w.patches.forward(rows).view({images, a.image.patches(), a.hidden});
   const at::Tensor special =
       w.special.to(at::kFloat).unsqueeze(0).expand({images, a.image.special, a.hidden});

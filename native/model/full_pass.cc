@@ -3,8 +3,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "core/error.h"
+#include "core/transfer.h"
 #include "model/embedding.h"
-#include "model/masks.h"
 
 namespace fltac {
 namespace {
@@ -61,8 +61,9 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
 };
 
 at::Tensor index_of(const std::vector<int32_t>& rows, const at::Device& device) {
-  return at::from_blob(const_cast<int32_t*>(rows.data()), {static_cast<int64_t>(rows.size())}, at::kInt)
-      .to(device, at::kLong);
+  const at::Tensor host =
+      at::from_blob(const_cast<int32_t*>(rows.data()), {static_cast<int64_t>(rows.size())}, at::kInt);
+  return upload(host.to(at::kLong), device);
 }
 
 }  // namespace
@@ -119,7 +120,7 @@ at::Tensor FullPass::embed_images() const {
   const std::string patch = a.name(f.patch_embedding);
   const at::Tensor& weight = weights_.at(patch + ".weight");
   const auto images = static_cast<int64_t>(pass_.batch.images.size());
-  const at::Tensor rows = patch_rows(a.image, pass_.batch.images).to(weight.device());
+  const at::Tensor rows = upload(patch_rows(a.image, pass_.batch.images), weight.device());
   const at::Tensor patches = at::linear(rows, weight.flatten(1), weights_.at(patch + ".bias"));
   std::vector<at::Tensor> tokens;
   for (const char* token : f.special_embeddings) {
@@ -204,7 +205,7 @@ at::Tensor FullPass::norm(const std::string& module, const at::Tensor& x) const 
 
 at::Tensor FullPass::drop(const at::Tensor& x, const kernels::DropoutPlan& plan) const {
   if (!plan.rate.active()) return x;
-  return x * draw_row_masks(plan, x.size(0), x.size(1), x.device());
+  return x * pass_.row_mask(plan, x);
 }
 
 at::Tensor FullPass::drop_layer(const at::Tensor& x, double rate, int64_t layer, LayerSite site) const {

@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include <memory>
-#include <vector>
 
 #include "model/pass_context.h"
 
@@ -20,10 +19,10 @@ class Head {
   Head& operator=(const Head&) = delete;
   virtual ~Head() = default;
 
-  // The cross-entropy of each output of the batch against its target, [outputs], of the features
-  // [outputs, hidden]. With the context's gradients on it prepares backward; where `logits` is not null it
-  // gets those of all outputs, [outputs, classes or vocab].
-  virtual std::vector<double> losses(const at::Tensor& features, at::Tensor* logits) = 0;
+  // The cross-entropy of each output of the batch against its target, float64 [outputs], of the features
+  // [outputs, hidden], on their device. With the context's gradients on it prepares backward; where `logits`
+  // is not null it gets those of all outputs, float32 [outputs, classes or vocab], in the machine's memory.
+  virtual at::Tensor losses(const at::Tensor& features, at::Tensor* logits) = 0;
 
   // Of the sum over jobs of each job's mean loss: the trained head's gradients to the sink, and
   // d/d(features).

@@ -1,5 +1,7 @@
 #include "model/kv_cache.h"
 
+#include "core/transfer.h"
+
 namespace fltac {
 
 KeyValueCache::KeyValueCache(const Architecture& architecture, int64_t slots, int64_t capacity)
@@ -14,8 +16,7 @@ void KeyValueCache::store(int64_t layer, const at::Tensor& kv, const std::vector
     const int64_t first = first_row(places[s].slot) + places[s].place;
     for (int64_t r = 0; r < offsets[s + 1] - offsets[s]; ++r) index.push_back(first + r);
   }
-  rows.index_copy_(
-      0, at::from_blob(index.data(), {static_cast<int64_t>(index.size())}, at::kLong).to(kv.device()), kv);
+  rows.index_copy_(0, upload_lists({index}, kv.device()).front(), kv);
 }
 
 }  // namespace fltac

@@ -10,7 +10,7 @@ class LanguageHead : public Head {
  public:
   explicit LanguageHead(const PassContext& pass) : pass_(pass) {}
 
-  std::vector<double> losses(const at::Tensor& features, at::Tensor* logits) override;
+  at::Tensor losses(const at::Tensor& features, at::Tensor* logits) override;
   // The features' gradient is complete after losses: the logits are not kept.
   at::Tensor backward(GradientSink& sink) override;
 

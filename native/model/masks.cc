@@ -7,6 +7,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "core/error.h"
+#include "core/transfer.h"
 #include "model/masks_kernel.h"
 #endif
 
@@ -33,16 +34,30 @@ void draw_on_host(const std::vector<MaskBlock>& blocks, const kernels::DropoutPl
 }
 
 #if FLTAC_WITH_CUDA
-at::Tensor draw_on_cuda(const std::vector<MaskBlock>& blocks, const kernels::DropoutPlan& plan,
-                        at::IntArrayRef shape, const at::Device& device) {
+// `blocks`: of cuda::DeviceMaskBlock.
+void draw_on_cuda(const at::Tensor& blocks, int64_t count, const kernels::DropoutPlan& plan,
+                  const at::Tensor& mask) {
+  const at::Device device = mask.device();
   const c10::cuda::CUDAGuard guard(device);
-  const at::Tensor mask = at::zeros(shape, at::TensorOptions(at::kFloat).device(device));
-  const auto count = static_cast<int64_t>(blocks.size());
-  const auto bytes = count * static_cast<int64_t>(sizeof(cuda::DeviceMaskBlock));
-  // Pinned, so that the copy does not wait for what the device is doing.
+  const char* error = cuda::launch_masks(
+      reinterpret_cast<const cuda::DeviceMaskBlock*>(blocks.const_data_ptr<uint8_t>()), count,
+      {plan.step, plan.site, plan.rate.threshold, plan.rate.scale}, mask.mutable_data_ptr<float>(),
+      c10::cuda::getCurrentCUDAStream(device.index()).stream());
+  if (error) fail(ErrorCode::Internal, "drawing dropout masks on ", device.str(), " failed: ", error);
+}
+#endif
+
+}  // namespace
+
+MaskBlocks::MaskBlocks(std::vector<MaskBlock> blocks, const at::Device& device)
+    : device_(device), blocks_(std::move(blocks)), count_(static_cast<int64_t>(blocks_.size())) {
+  for (const MaskBlock& block : blocks_) values_ += block.rows * block.columns;
+#if FLTAC_WITH_CUDA
+  if (!device.is_cuda()) return;
+  const auto bytes = count_ * static_cast<int64_t>(sizeof(cuda::DeviceMaskBlock));
   const at::Tensor host = at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(true));
   auto* to = reinterpret_cast<cuda::DeviceMaskBlock*>(host.mutable_data_ptr<uint8_t>());
-  for (const MaskBlock& block : blocks) {
+  for (const MaskBlock& block : blocks_) {
     *to++ = {block.key.stream,
              block.offset,
              block.stride,
@@ -50,34 +65,30 @@ at::Tensor draw_on_cuda(const std::vector<MaskBlock>& blocks, const kernels::Dro
              static_cast<int32_t>(block.rows),
              static_cast<int32_t>(block.columns)};
   }
-  const at::Tensor uploaded = host.to(device, at::kByte, /*non_blocking=*/true);
-  const char* error = cuda::launch_masks(
-      reinterpret_cast<const cuda::DeviceMaskBlock*>(uploaded.const_data_ptr<uint8_t>()), count,
-      {plan.step, plan.site, plan.rate.threshold, plan.rate.scale}, mask.mutable_data_ptr<float>(),
-      c10::cuda::getCurrentCUDAStream(device.index()).stream());
-  if (error) fail(ErrorCode::Internal, "drawing dropout masks on ", device.str(), " failed: ", error);
-  return mask;
-}
+  uploaded_ = upload(host, device);
+  blocks_ = {};
 #endif
-
-}  // namespace
-
-at::Tensor draw_masks(const std::vector<MaskBlock>& blocks, const kernels::DropoutPlan& plan,
-                      at::IntArrayRef shape, const at::Device& device) {
-#if FLTAC_WITH_CUDA
-  if (device.is_cuda()) return draw_on_cuda(blocks, plan, shape, device);
-#endif
-  const at::Tensor mask = at::zeros(shape, at::kFloat);
-  draw_on_host(blocks, plan, mask.mutable_data_ptr<float>());
-  return mask.to(device);
 }
 
-at::Tensor draw_row_masks(const kernels::DropoutPlan& plan, int64_t rows, int64_t n,
-                          const at::Device& device) {
+MaskBlocks MaskBlocks::of_rows(const RowKey* keys, int64_t rows, int64_t n, const at::Device& device) {
   std::vector<MaskBlock> blocks;
   blocks.reserve(static_cast<size_t>(rows));
-  for (int64_t r = 0; r < rows; ++r) blocks.push_back({plan.rows[r], 1, n, r * n, n});
-  return draw_masks(blocks, plan, {rows, n}, device);
+  for (int64_t r = 0; r < rows; ++r) blocks.push_back({keys[r], 1, n, r * n, n});
+  return {std::move(blocks), device};
+}
+
+at::Tensor MaskBlocks::draw(const kernels::DropoutPlan& plan, at::IntArrayRef shape) const {
+  const at::Tensor mask =
+      at::empty(shape, at::TensorOptions(at::kFloat).device(uploaded_.defined() ? device_ : at::kCPU));
+  if (mask.numel() != values_) mask.zero_();
+#if FLTAC_WITH_CUDA
+  if (uploaded_.defined()) {
+    draw_on_cuda(uploaded_, count_, plan, mask);
+    return mask;
+  }
+#endif
+  draw_on_host(blocks_, plan, mask.mutable_data_ptr<float>());
+  return mask.to(device_);
 }
 
 }  // namespace fltac

@@ -1,18 +1,19 @@
 // What a pass computes besides products with frozen weights. There are two implementations: the CPU's own
-// kernels, and one made of tensor operations for every other device. Tensors are float32 and lie on the
-// implementation's device; [rows, n] is row-major, and where a parameter may be columns of a wider buffer it
-// says "strided".
+// kernels, and one made of tensor operations for every other device (portable, CUDA). Tensors are float32 and
+// lie on the implementation's device; [rows, n] is row-major, and where a parameter may be columns of a wider
+// buffer it says "strided".
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <vector>
 
 #include "lora/lora.h"
 #include "model/attention.h"
 #include "model/backbone.h"
+#include "model/batch_tables.h"
 #include "model/kernels.h"
 #include "model/rotary.h"
 
@@ -87,16 +88,25 @@ class Ops {
   virtual void lora_backward(const LoraProduct& product, const at::Tensor& x, const at::Tensor& dy,
                              const at::Tensor& z, const at::Tensor& dx, GradientSink& sink) const = 0;
 
-  // The cross-entropy of each row of logits [rows, classes] against its target, in place: with `gradient` the
-  // logits become d(loss / count)/d(logits), else they mean nothing any more.
-  virtual std::vector<double> cross_entropy(const at::Tensor& logits, std::span<const int32_t> targets,
-                                            std::span<const double> counts, bool gradient) const = 0;
+  // y = x W^T + b with each job's own module of the classification head: x [rows, inputs], y [rows, outputs].
+  virtual at::Tensor head(const HeadProduct& product, const at::Tensor& x) const = 0;
+  // Hands on the gradients of W and b where they are trained; gives that of x.
+  virtual at::Tensor head_backward(const HeadProduct& product, const at::Tensor& x, const at::Tensor& dy,
+                                   GradientSink& sink) const = 0;
+
+  // The cross-entropy of each row of class logits [outputs, classes] against its target, float64 [outputs],
+  // on the logits' device; where dlogits is defined it becomes d(loss / count)/d(logits).
+  virtual at::Tensor class_losses(const at::Tensor& logits, const OutputTargets& targets,
+                                  const at::Tensor& dlogits) const = 0;
+  // The same over a vocabulary and in place: with `gradient` the logits [rows, vocab] become
+  // d(loss / count)/d(logits), else they mean nothing any more. Their rows are the outputs from `first` on.
+  virtual at::Tensor cross_entropy(const at::Tensor& logits, const OutputTargets& targets, int64_t first,
+                                   bool gradient) const = 0;
 };
 
 const Ops& cpu_ops();
-const Ops& tensor_ops();
 
-// The CPU's kernels for its own devices, tensor operations for all others.
-const Ops& ops_for(const Device& device);
+// Tensor operations over one batch, on any number of devices. The tables must outlive them.
+std::unique_ptr<Ops> make_tensor_ops(BatchTables& tables);
 
 }  // namespace fltac

@@ -15,6 +15,15 @@ int64_t lowest_adapted(const AdapterBank& bank) {
   return a.layers;
 }
 
+OutputTargets targets_of(const PackedBatch& batch) {
+  OutputTargets targets{batch.targets, {}};
+  for (const JobRows& job : batch.outputs.jobs) {
+    const int64_t count = job.end - job.begin;
+    targets.counts.insert(targets.counts.end(), static_cast<size_t>(count), static_cast<double>(count));
+  }
+  return targets;
+}
+
 }  // namespace
 
 PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed, PassOptions settings)
@@ -24,7 +33,9 @@ PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed,
       backbone(bank.backbone()),
       architecture(backbone.architecture()),
       first_adapted(lowest_adapted(bank)),
-      bank_view_(bank) {
+      targets(targets_of(batch)),
+      bank_view_(bank),
+      tensor_ops_(make_tensor_ops(tables_)) {
   for (size_t s = 0; s < static_cast<size_t>(batch.sequence_count()); ++s) {
     const int64_t first = batch.offsets[s], tokens = batch.offsets[s + 1] - first;
     const int64_t output = batch.output_offsets[s], outputs = batch.output_offsets[s + 1] - output;
@@ -43,14 +54,9 @@ PassContext::PassContext(const AdapterBank& adapters, const PackedBatch& packed,
   }
 }
 
-at::Tensor PassContext::output_index(const at::Device& device) const {
-  return at::from_blob(const_cast<int64_t*>(batch.output_rows.data()), {batch.output_count()}, at::kLong)
-      .to(device);
-}
-
-const Ops& PassContext::ops(int64_t layer) const { return ops_for(backbone.placement().layer(layer)); }
-const Ops& PassContext::embedding_ops() const { return ops_for(backbone.placement().embedding()); }
-const Ops& PassContext::output_ops() const { return ops_for(backbone.placement().output()); }
+const Ops& PassContext::ops(int64_t layer) const { return ops_on(backbone.placement().layer(layer)); }
+const Ops& PassContext::embedding_ops() const { return ops_on(backbone.placement().embedding()); }
+const Ops& PassContext::output_ops() const { return ops_on(backbone.placement().output()); }
 
 std::span<const int32_t> PassContext::query_positions(int64_t layer) const {
   return is_last(layer) ? output_positions_ : batch.positions;

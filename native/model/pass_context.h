@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -54,7 +55,13 @@ class PassContext {
   // Rows of a layer's query side. In the last layer only what the loss is over: nothing else reaches it.
   const RowSpace& query_space(int64_t layer) const { return is_last(layer) ? batch.outputs : batch.tokens; }
   // Tokens that the loss is over, as an index on a device.
-  at::Tensor output_index(const at::Device& device) const;
+  const at::Tensor& output_index(const at::Device& device) const {
+    return tables_.index(batch.output_rows, device);
+  }
+  // The dropout mask of an activation [rows, n], on its device.
+  at::Tensor row_mask(const kernels::DropoutPlan& plan, const at::Tensor& x) const {
+    return tables_.row_masks(plan.rows, x.size(0), x.size(1), x.device()).draw(plan, x.sizes());
+  }
   // What computes a layer, and what computes the head.
   const Ops& ops(int64_t layer) const;
   const Ops& embedding_ops() const;
@@ -78,10 +85,15 @@ class PassContext {
   const Backbone& backbone;
   const Architecture& architecture;
   const int64_t first_adapted;  // below it nothing is trained and no gradient is needed
+  const OutputTargets targets;  // of the batch's outputs
   std::optional<RotaryTable> rotary;
 
  private:
+  const Ops& ops_on(const Device& device) const { return device.is_cpu() ? cpu_ops() : *tensor_ops_; }
+
   AdapterView bank_view_;
+  mutable BatchTables tables_;  // made as they are asked for
+  std::unique_ptr<Ops> tensor_ops_;
   std::vector<int32_t> output_positions_;
   std::vector<SequenceRows> rows_, last_rows_;
 };

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "core/clones.h"
+#include "core/transfer.h"
 
 namespace fltac {
 namespace {
@@ -98,7 +99,7 @@ std::pair<at::Tensor, at::Tensor> RotaryTable::rows(std::span<const int32_t> pos
     std::copy_n(cosine_.data() + at, half_, cosine.mutable_data_ptr<float>() + r * half_);
     std::copy_n(sine_.data() + at, half_, sine.mutable_data_ptr<float>() + r * half_);
   }
-  return {cosine.to(device), sine.to(device)};
+  return {upload(cosine, device), upload(sine, device)};
 }
 
 }  // namespace fltac

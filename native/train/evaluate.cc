@@ -59,7 +59,9 @@ PackedBatch batch_of(const AdapterBank& bank, std::span<const EvaluateJob> jobs,
 std::vector<double> batch_losses(const AdapterBank& bank, const PackedBatch& batch, at::Tensor* logits) {
   if (bank.spec().full) return full_losses(bank, batch, logits);
   Pass pass(bank, batch, {});
-  return Head::of(pass.context())->losses(pass.forward(), logits);
+  const at::Tensor losses = Head::of(pass.context())->losses(pass.forward(), logits).to(at::kCPU);
+  const double* first = losses.const_data_ptr<double>();
+  return {first, first + losses.numel()};
 }
 
 // The results of all jobs, filled pass by pass: each example's in its place.

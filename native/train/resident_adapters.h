@@ -1,11 +1,10 @@
-// Adapters in training that belong to layers on other devices: their parameters and AdamW's state live with
-// their layers for the length of a cohort.
+// Adapters in training that belong to parts on other devices: their parameters, gradients and AdamW's state
+// live with their parts for the length of a cohort.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -16,21 +15,22 @@
 
 namespace fltac {
 
-// The device that a layer's adapters live on; none where they stay in the bank.
-using ResidentDevice = std::function<std::optional<at::Device>(int64_t layer)>;
-
 class ResidentAdapters final : public AdapterView {
  public:
-  // Copies the LoRA factors of these bank rows to their layers' devices, with an optimiser state of zeros.
-  ResidentAdapters(const AdapterBank& bank, std::span<const int64_t> rows, const ResidentDevice& device_of);
+  // Copies the tensors of these bank rows that belong to layers (LoRA) and the output (a trained head) on
+  // other devices than the CPU's there, with an optimiser state of zeros. The copies are not waited for.
+  ResidentAdapters(const AdapterBank& bank, std::span<const int64_t> rows);
 
-  at::Tensor values(int64_t row, int64_t offset, at::IntArrayRef shape,
+  AdapterRows locate(std::vector<int64_t> rows, const at::Device& device) const override;
+  at::Tensor values(const AdapterRows& rows, int64_t offset, at::IntArrayRef shape,
                     const at::Device& device) const override;
 
   bool has(int64_t offset) const { return places_.count(offset) > 0; }
-  // One AdamW step (the arithmetic of kernels::adamw) of the tensor at `offset` of a bank row.
-  void update(int64_t row, int64_t offset, const at::Tensor& gradient, const kernels::AdamW& options,
-              int64_t step);
+  // Keeps the gradients [rows, ...] of the tensor at `offset` for the coming update.
+  void keep(const AdapterRows& rows, int64_t offset, const at::Tensor& gradients);
+  // One AdamW step (the arithmetic of kernels::adamw) of these bank rows, whose gradients were all kept: a
+  // few operations whatever their number and that of their tensors. With `freeze_a` all but LoRA's A.
+  void update(const std::vector<int64_t>& rows, const kernels::AdamW& options, int64_t step, bool freeze_a);
   // Copies the parameters back to the bank, which is the one that was given.
   void write_back(AdapterBank& bank) const;
 
@@ -42,15 +42,17 @@ class ResidentAdapters final : public AdapterView {
   struct Store {
     at::Device device;
     int64_t columns = 0;
+    int64_t a_columns = 0;  // the first ones: LoRA's A
     std::vector<Tensor> tensors;
-    at::Tensor parameters, mean, square;  // [rows, columns]
+    at::Tensor parameters, gradients, mean, square;  // [rows, columns]
   };
   struct Place {
     size_t store;
-    int64_t local;
+    int64_t local, size;
   };
 
-  void assign(const ResidentDevice& device_of);
+  void assign();
+  void add(const at::Device& device, int64_t offset, int64_t size);
   void fill();
   size_t store_on(const at::Device& device);
 

@@ -1,13 +1,14 @@
 #include "train/train.h"
 
 #include <algorithm>
-#include <numeric>
+#include <memory>
 #include <set>
 #include <string>
 
 #include "core/error.h"
 #include "model/head.h"
 #include "model/transformer.h"
+#include "train/deferred_losses.h"
 #include "train/full_training.h"
 #include "train/resident_adapters.h"
 
@@ -39,11 +40,15 @@ class AdamWSink : public GradientSink {
                    mean_.mutable_data_ptr<float>() + at, square_.mutable_data_ptr<float>() + at);
   }
 
-  void take(size_t job, int64_t offset, const at::Tensor& gradient) override {
+  // What is resident is updated at the pass's end, all tensors at once.
+  void take_all(const std::vector<size_t>& jobs, const AdapterRows& adapters, int64_t offset,
+                const at::Tensor& gradients) override {
     if (frozen_.contains(offset)) return;
-    if (!resident_.has(offset)) return GradientSink::take(job, offset, gradient);
-    resident_.update(bank_rows_[job], offset, gradient, options_, step_);
+    if (!resident_.has(offset)) return GradientSink::take_all(jobs, adapters, offset, gradients);
+    resident_.keep(adapters, offset, gradients);
   }
+
+  void end() { resident_.update(bank_rows_, options_, step_, !frozen_.empty()); }
 
  private:
   static std::set<int64_t> a_offsets(const AdapterLayout& layout) {
@@ -79,21 +84,16 @@ class StoreSink : public GradientSink {
   std::vector<float>& out_;
 };
 
-// Runs a batch forward and backward; returns the mean loss of each of its jobs before the sink has changed
-// anything.
-std::vector<double> run_step(const AdapterBank& bank, const PackedBatch& batch, PassOptions options,
-                             GradientSink& sink) {
+// Runs a batch forward and backward; returns the loss of each of its outputs, float64 on their device, before
+// the sink has changed anything.
+at::Tensor run_step(const AdapterBank& bank, const PackedBatch& batch, PassOptions options,
+                    GradientSink& sink) {
   options.gradients = true;
   Pass pass(bank, batch, options);
   const auto head = Head::of(pass.context());
-  const std::vector<double> losses = head->losses(pass.forward(), nullptr);
-  std::vector<double> means;
-  for (const JobRows& job : batch.outputs.jobs) {
-    const double sum = std::accumulate(losses.begin() + job.begin, losses.begin() + job.end, 0.0);
-    means.push_back(sum / static_cast<double>(job.end - job.begin));
-  }
+  const at::Tensor losses = head->losses(pass.forward(), nullptr);
   pass.backward(head->backward(sink), sink);
-  return means;
+  return losses;
 }
 
 void check_job(const AdapterBank& bank, const TrainJob& job, const std::string& what) {
@@ -137,57 +137,84 @@ std::vector<int64_t> rows_of(std::span<const TrainJob> jobs) {
   return rows;
 }
 
-// Adapters of layers that the CPU's kernels compute stay in the bank.
-ResidentDevice resident_device(const Backbone& backbone) {
-  return [&backbone](int64_t layer) {
-    const Device& device = backbone.placement().layer(layer);
-    return device.is_cpu() ? std::nullopt : std::optional(device.memory);
-  };
+// The batch of one step of a cohort, and which of its jobs have such a step.
+struct CohortStep {
+  PackedBatch batch;
+  std::vector<size_t> members;
+  std::vector<int64_t> bank_rows;
+};
+
+CohortStep make_step(const AdapterBank& bank, std::span<const TrainJob> jobs, int64_t step) {
+  CohortStep made;
+  for (size_t j = 0; j < jobs.size(); ++j) {
+    if (step >= jobs[j].steps()) continue;
+    add_step(bank, made.batch, jobs[j], step);
+    made.members.push_back(j);
+    made.bank_rows.push_back(jobs[j].bank_row);
+  }
+  return made;
 }
 
-using AfterStep = std::function<void(int64_t)>;
-
+// after_step hears of a step when the next one has been handed to the device: by then its losses are there,
+// so that a device never waits for this thread to read them.
 void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const TrainJob> jobs,
                  const TrainOptions& options, std::span<std::vector<double>> losses,
                  const AfterStep& after_step) {
   int64_t longest = 0;
   for (const TrainJob& job : jobs) longest = std::max(longest, job.steps());
   AdamWSink sink(bank, resident, options, jobs.size());
+  DeferredLosses deferred(losses, after_step, !bank.backbone().placement().output().is_cpu());
   for (int64_t step = 0; step < longest; ++step) {
-    PackedBatch batch;
-    std::vector<size_t> members;
-    std::vector<int64_t> bank_rows;
-    for (size_t j = 0; j < jobs.size(); ++j) {
-      if (step >= jobs[j].steps()) continue;
-      add_step(bank, batch, jobs[j], step);
-      members.push_back(j);
-      bank_rows.push_back(jobs[j].bank_row);
-    }
-    const auto done = static_cast<int64_t>(members.size());
-    sink.begin(members, std::move(bank_rows), step + 1);
-    const std::vector<double> now = run_step(bank, batch,
-                                             {.dropout = options.dropout,
-                                              .step = static_cast<uint32_t>(step),
-                                              .adapters = &resident,
-                                              .checkpointing = options.checkpointing},
-                                             sink);
-    for (size_t m = 0; m < members.size(); ++m) losses[members[m]].push_back(now[m]);
-    after_step(done);
+    CohortStep now = make_step(bank, jobs, step);
+    sink.begin(now.members, std::move(now.bank_rows), step + 1);
+    const at::Tensor of_outputs = run_step(bank, now.batch,
+                                           {.dropout = options.dropout,
+                                            .step = static_cast<uint32_t>(step),
+                                            .adapters = &resident,
+                                            .checkpointing = options.checkpointing},
+                                           sink);
+    sink.end();
+    deferred.add(of_outputs, now.batch.outputs.jobs, std::move(now.members));
   }
+  deferred.settle();
 }
 
-// Runs one cohort; after_step hears how many optimiser steps a pass did. Whatever ends it, the bank holds
-// what was learned.
-void train_cohort(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
+// The adapters of one cohort: a run of the jobs, on their devices.
+struct Cohort {
+  Cohort(const AdapterBank& bank, std::span<const TrainJob> all, size_t begin, size_t most)
+      : first(begin),
+        jobs(all.subspan(begin, std::min(most, all.size() - begin))),
+        resident(bank, rows_of(jobs)) {}
+  size_t first;
+  std::span<const TrainJob> jobs;
+  ResidentAdapters resident;
+};
+
+// Whatever ends it, the bank holds what was learned.
+void train_cohort(AdapterBank& bank, Cohort& cohort, const TrainOptions& options,
                   std::span<std::vector<double>> losses, const AfterStep& after_step) {
-  ResidentAdapters resident(bank, rows_of(jobs), resident_device(bank.backbone()));
   try {
-    train_steps(bank, resident, jobs, options, losses, after_step);
+    train_steps(bank, cohort.resident, cohort.jobs, options, losses, after_step);
   } catch (...) {
-    resident.write_back(bank);
+    cohort.resident.write_back(bank);
     throw;
   }
-  resident.write_back(bank);
+  cohort.resident.write_back(bank);
+}
+
+// The adapters of the next cohort go to their devices while the present one trains: jobs are on distinct
+// rows.
+void train_cohorts(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
+                   std::span<std::vector<double>> losses, const AfterStep& after_step) {
+  const auto most = static_cast<size_t>(options.cohort);
+  std::unique_ptr<Cohort> next;
+  if (!jobs.empty()) next = std::make_unique<Cohort>(bank, jobs, 0, most);
+  while (next) {
+    const std::unique_ptr<Cohort> now = std::move(next);
+    const size_t end = now->first + now->jobs.size();
+    if (end < jobs.size()) next = std::make_unique<Cohort>(bank, jobs, end, most);
+    train_cohort(bank, *now, options, losses.subspan(now->first, now->jobs.size()), after_step);
+  }
 }
 
 }  // namespace
@@ -210,10 +237,7 @@ std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJ
     }
     return losses;
   }
-  for (size_t first = 0; first < jobs.size(); first += static_cast<size_t>(options.cohort)) {
-    const size_t n = std::min(static_cast<size_t>(options.cohort), jobs.size() - first);
-    train_cohort(bank, jobs.subspan(first, n), options, std::span(losses).subspan(first, n), after_step);
-  }
+  train_cohorts(bank, jobs, options, losses, after_step);
   return losses;
 }
 
@@ -224,7 +248,8 @@ Gradient gradient(const AdapterBank& bank, const TrainJob& job, bool dropout, bo
   add_step(bank, batch, job, 0);
   Gradient result{0.0, std::vector<float>(static_cast<size_t>(bank.layout().size))};
   StoreSink sink(result.values);
-  result.loss = run_step(bank, batch, {.dropout = dropout, .checkpointing = checkpointing}, sink).front();
+  const at::Tensor losses = run_step(bank, batch, {.dropout = dropout, .checkpointing = checkpointing}, sink);
+  result.loss = job_means(losses.to(at::kCPU), batch.outputs.jobs).front();
   return result;
 }
 

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Backbone, checkDevices } from '../../src/engine/index.js';
-import type { DeviceMap } from '../../src/engine/index.js';
+import { Backbone, checkDevices, train } from '../../src/engine/index.js';
+import type { DeviceMap, LoadOptions, TrainJob } from '../../src/engine/index.js';
+import { assertFiniteLosses } from '../../src/federation/checks.js';
 import { familyFixture } from '../support/files.js';
+import { classExamples, languageExamples, openBank } from '../support/models.js';
 import { describeWithShared } from '../support/shared.js';
 import { SHARED_MODELS, SMALL_MODELS, traceOf, type TracedModel } from '../support/traces.js';
 
@@ -85,6 +87,67 @@ describeWithShared("kernels for other devices agree with the CPU's on golden mod
 );
 describe('gradient checkpointing changes no bit, dropout on:', () => checkpointedTests(SMALL_MODELS));
 describeWithShared('gradient checkpointing changes no bit of golden models:', () => checkpointedTests(SHARED_MODELS));
+
+/** Jobs of very different lengths, of which some end before others; trained in cohorts of `cohort`. */
+async function trainUnequal(model: TracedModel, rank: number, load: LoadOptions, cohort: number, freezeA = false) {
+  const language = model.name.includes('llama');
+  const lengths = [
+    [2, 2],
+    [90, 61, 70, 88, 12, 30],
+    [3, 4, 1],
+    [30, 2],
+    [2, 5, 2],
+  ].map((all) => (language ? all.map((n) => n + 2) : all.map((n) => Math.min(n, 20))));
+  const { bank, dispose } = await openBank(await model.folder(), lengths.length, { ...model.spec, rank }, load);
+  try {
+    const jobs = lengths.map((all, row): TrainJob => {
+      const examples = (language ? languageExamples : classExamples)(row + 1, all);
+      const batches = Int32Array.from(row % 2 === 0 ? [0, all.length] : [0, 1, all.length]);
+      return { row, examples, batches, stream: BigInt(row + 30) };
+    });
+    const trained = await train(bank, jobs, { lr: 5e-3, cohort, freezeA });
+    return { losses: trained.map(({ losses }) => losses), adapters: jobs.map(({ row }) => bank.get(row)) };
+  } finally {
+    dispose();
+  }
+}
+
+describe('a cohort of unequal jobs on other devices gives what the CPU gives each job alone, dropout on:', () => {
+  const [roberta, , llama] = SMALL_MODELS;
+  const everywhere = { embedding: 'portable', 'layers.0-1': 'portable', output: 'portable' };
+  it.each([
+    { model: roberta!, rank: 1, cohort: 5, freezeA: false },
+    { model: roberta!, rank: 5, cohort: 2, freezeA: true },
+    { model: llama!, rank: 3, cohort: 4, freezeA: false },
+  ])('$model.name, rank $rank, cohorts of $cohort', async ({ model, rank, cohort, freezeA }) => {
+    const expected = await trainUnequal(model, rank, { device: 'cpu', dtype: 'float32' }, 1, freezeA);
+    const found = await trainUnequal(model, rank, { deviceMap: everywhere, dtype: 'float32' }, cohort, freezeA);
+    expected.losses.forEach((losses, i) => expect(relativeDifference(losses, found.losses[i]!)).toBeLessThan(STEPS));
+    expected.adapters.forEach((values, i) =>
+      expect(relativeDifference(values, found.adapters[i]!)).toBeLessThan(STEPS),
+    );
+  });
+});
+
+describe('losses that are read late', () => {
+  it('are those of their own job and step where one diverges', async () => {
+    const everywhere = { embedding: 'portable', 'layers.0-1': 'portable', output: 'portable' };
+    const model = SMALL_MODELS[0]!;
+    const { bank, dispose } = await openBank(await model.folder(), 2, model.spec, { deviceMap: everywhere });
+    try {
+      bank.set(1, new Float32Array(bank.layout.size).fill(Number.NaN));
+      const examples = classExamples(1, [5, 9, 3]);
+      const job = (row: number) => ({ row, examples, batches: Int32Array.of(0, 1, 2, 3), stream: 1n });
+      const [sound, diverged] = await train(bank, [job(0), job(1)], { lr: 1e-3, cohort: 2 });
+      expect([...sound!.losses].every(Number.isFinite)).toBe(true);
+      expect([...diverged!.losses]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
+      expect(bank.get(0).every(Number.isFinite)).toBe(true);
+      expect(() => assertFiniteLosses(diverged!.losses, 'client 3')).toThrow(/client 3 is NaN at step 1 of 3/);
+    } finally {
+      dispose();
+    }
+  });
+});
 
 describe('a placed backbone', () => {
   it('says where each part lies and what it takes', async () => {

@@ -45,13 +45,13 @@ void row_masks_are_those_of_dropout() {
   const at::Tensor x = at::arange(1, 3 * 77 + 1, at::kFloat).reshape({3, 77});
   const at::Tensor dropped = at::empty_like(x);
   kernels::dropout(x.const_data_ptr<float>(), plan, 3, 77, dropped.mutable_data_ptr<float>());
-  EXPECT(at::equal(dropped, x * draw_row_masks(plan, 3, 77, at::kCPU)));
+  EXPECT(at::equal(dropped, x * MaskBlocks::of_rows(keys.data(), 3, 77, at::kCPU).draw(plan, {3, 77})));
 }
 
 void blocks_lie_where_they_should_and_the_rest_is_zero() {
   const std::vector<RowKey> keys{{kStream, 0}};
   const kernels::DropoutPlan plan{Dropout(0.5), 1, 2, keys.data()};
-  const at::Tensor mask = draw_masks({{keys[0], 2, 3, 4, 10}}, plan, {3, 10}, at::kCPU);
+  const at::Tensor mask = MaskBlocks({{keys[0], 2, 3, 4, 10}}, at::kCPU).draw(plan, {3, 10});
   std::vector<uint16_t> words(static_cast<size_t>(padded_words(6)));
   philox_words(keys[0], 1, 2, 6, words.data());
   at::Tensor expected = at::zeros({3, 10});

@@ -1,0 +1,55 @@
+#include "model/batch_tables.h"
+
+#include "core/transfer.h"
+
+namespace fltac {
+namespace {
+
+// The value under a key, made where there is none.
+template <typename Table, typename Make>
+auto& find_or_make(Table& table, const void* thing, int64_t number, const at::Device& device,
+                   const Make& make) {
+  const typename Table::key_type key{thing, number, device.str()};
+  const auto found = table.find(key);
+  return found != table.end() ? found->second : table.emplace(key, make()).first->second;
+}
+
+}  // namespace
+
+const JobGroups& BatchTables::groups(const RowSpace& space, const AdapterView& adapters,
+                                     const at::Device& device) {
+  return find_or_make(groups_, &space, 0, device, [&] { return JobGroups(space, adapters, device); });
+}
+
+const AttentionPlan& BatchTables::attention(const AttentionShape& shape, const at::Device& device) {
+  return find_or_make(attention_, &shape.sequences, shape.window, device,
+                      [&] { return AttentionPlan(shape, device); });
+}
+
+const MaskBlocks& BatchTables::row_masks(const RowKey* keys, int64_t rows, int64_t n,
+                                         const at::Device& device) {
+  return find_or_make(masks_, keys, n, device, [&] { return MaskBlocks::of_rows(keys, rows, n, device); });
+}
+
+const std::pair<at::Tensor, at::Tensor>& BatchTables::rotary(const RotaryTable& table,
+                                                             std::span<const int32_t> positions,
+                                                             const at::Device& device) {
+  return find_or_make(rotary_, positions.data(), 0, device, [&] { return table.rows(positions, device); });
+}
+
+const at::Tensor& BatchTables::index(const std::vector<int64_t>& rows, const at::Device& device) {
+  return find_or_make(indices_, &rows, 0, device, [&] { return upload_lists({rows}, device).front(); });
+}
+
+const BatchTables::Targets& BatchTables::targets(const OutputTargets& targets, const at::Device& device) {
+  return find_or_make(targets_, &targets, 0, device, [&] {
+    const auto n = static_cast<int64_t>(targets.labels.size());
+    const at::Tensor labels =
+        at::from_blob(const_cast<int32_t*>(targets.labels.data()), {n}, at::kInt).to(at::kLong);
+    const at::Tensor counts =
+        at::from_blob(const_cast<double*>(targets.counts.data()), {n}, at::kDouble).clone();
+    return Targets{upload(labels, device), upload(counts, device)};
+  });
+}
+
+}  // namespace fltac
