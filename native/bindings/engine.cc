@@ -118,6 +118,7 @@ Napi::Object generation_to_js(Napi::Env env, const Generation& generation) {
 LoadOptions read_load_options(const Napi::Object& object) {
   LoadOptions options;
   options.dtype = as_string(object.Get("dtype"), "dtype");
+  options.tf32 = boolean_or(object, "tf32", false);
   const Napi::Value devices = object.Get("devices");
   if (devices.IsUndefined()) return options;
   const Napi::Array names = as_array(devices, "devices");
@@ -142,7 +143,7 @@ Napi::Value placement_to_js(Napi::Env env, const Backbone& backbone) {
 
 }  // namespace
 
-// (folder, { dtype, devices? } & hooks) => Promise<{ handle, ...NativeBackbone }>; progress in parts
+// (folder, { dtype, tf32?, devices? } & hooks) => Promise<{ handle, ...NativeBackbone }>; progress in parts
 Napi::Value load_backbone(const Napi::CallbackInfo& info) {
   using Result = std::shared_ptr<const Backbone>;
   const std::string folder = as_string(info[0], "folder");

@@ -1,6 +1,9 @@
 // Scaled dot-product attention over packed sequences (CPU): no padding, no [heads, T, T] tensor.
 #pragma once
 
+#include <ATen/core/ATen_fwd.h>
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -29,6 +32,8 @@ struct AttentionShape {
   // the sequence; it sees that key and those before. Null: all queries see all keys of their sequence.
   const int32_t* own_key = nullptr;
   int64_t window = 0;  // causal: keys a query sees, its own included; 0: all
+  // Of the weights' products; the CPU's kernels and tensor operations compute in float32 whatever it is.
+  at::ScalarType products = at::kFloat;
 };
 
 // out = dropout(softmax(q k^T / sqrt(d))) v. log_sum [query rows, heads] is kept for backward; may be null.

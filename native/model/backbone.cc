@@ -166,13 +166,14 @@ int64_t bytes_of(const LayerWeights& w) {
 // Fills a backbone part by part.
 class BackboneLoader {
  public:
-  BackboneLoader(Backbone& backbone, const SafetensorsModel& files, const std::string& where)
+  BackboneLoader(Backbone& backbone, const SafetensorsModel& files, const std::string& where, bool tf32)
       : backbone_(backbone),
         a_(backbone.architecture_),
         norms_(a_.norms()),
         source_(files, a_, where),
         where_(where),
-        both_layouts_(total_of(fltac::part_bytes(a_, backbone.weight_type_.value_bytes())) <= kBothLayouts) {}
+        both_layouts_(total_of(fltac::part_bytes(a_, backbone.weight_type_.value_bytes())) <= kBothLayouts),
+        tf32_(tf32) {}
 
   void load(const Control& control) {
     const auto parts = static_cast<int64_t>(backbone_.placement_.devices.size());
@@ -188,7 +189,7 @@ class BackboneLoader {
 
  private:
   WeightForm form(const Device& device) const {
-    return {device, backbone_.weight_type_.dtype, both_layouts_};
+    return {device, backbone_.weight_type_.dtype, both_layouts_, tf32_};
   }
 
   // Gives the bytes it holds.
@@ -236,6 +237,7 @@ class BackboneLoader {
   WeightSource source_;
   std::string where_;
   bool both_layouts_;
+  const bool tf32_;
 };
 
 std::shared_ptr<const Backbone> Backbone::load(const std::filesystem::path& folder,
@@ -253,7 +255,7 @@ std::shared_ptr<const Backbone> Backbone::load(const std::filesystem::path& fold
                              ? plan_placement(fltac::part_bytes(a, backbone->weight_type_.value_bytes()),
                                               free_cuda_memory(), Device())
                              : Placement{devices};
-  BackboneLoader(*backbone, files, folder.string()).load(control);
+  BackboneLoader(*backbone, files, folder.string(), options.tf32).load(control);
   return backbone;
 }
 

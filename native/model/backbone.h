@@ -57,6 +57,7 @@ struct LoadOptions {
   // and where there are none on the CPU.
   std::vector<std::string> devices;
   std::string dtype = "auto";  // as choose_weight_type's
+  bool tf32 = false;           // WeightForm::tf32
 };
 
 class Backbone {

@@ -1,5 +1,7 @@
 #include "model/batch_tables.h"
 
+#include <algorithm>
+
 #include "core/transfer.h"
 
 namespace fltac {
@@ -24,6 +26,23 @@ const JobGroups& BatchTables::groups(const RowSpace& space, const AdapterView& a
 const AttentionPlan& BatchTables::attention(const AttentionShape& shape, const at::Device& device) {
   return find_or_make(attention_, &shape.sequences, shape.window, device,
                       [&] { return AttentionPlan(shape, device); });
+}
+
+const PackedLengths& BatchTables::lengths(const AttentionShape& shape, const at::Device& device) {
+  return find_or_make(lengths_, &shape.sequences, 0, device, [&] {
+    PackedLengths lengths;
+    std::vector<int64_t> queries{0}, keys{0};
+    for (const SequenceRows& at : shape.sequences) {
+      queries.push_back(queries.back() + at.queries);
+      keys.push_back(keys.back() + at.keys);
+      lengths.longest_queries = std::max(lengths.longest_queries, at.queries);
+      lengths.longest_keys = std::max(lengths.longest_keys, at.keys);
+    }
+    const std::vector<at::Tensor> lists = upload_lists({queries, keys}, device);
+    lengths.query_offsets = lists[0].to(at::kInt);
+    lengths.key_offsets = lists[1].to(at::kInt);
+    return lengths;
+  });
 }
 
 const MaskBlocks& BatchTables::row_masks(const RowKey* keys, int64_t rows, int64_t n,

@@ -5,11 +5,12 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "lora/job_groups.h"
 #include "model/attention_plan.h"
@@ -25,12 +26,19 @@ struct OutputTargets {
   std::vector<double> counts;
 };
 
+// Where packed sequences begin, for kernels that take them without padding: int32 [sequences + 1].
+struct PackedLengths {
+  at::Tensor query_offsets, key_offsets;
+  int64_t longest_queries = 0, longest_keys = 0;
+};
+
 // Things of a batch are told apart by where they lie: they must outlive the tables and stay in their places.
 // For one thread.
 class BatchTables {
  public:
   const JobGroups& groups(const RowSpace& space, const AdapterView& adapters, const at::Device& device);
   const AttentionPlan& attention(const AttentionShape& shape, const at::Device& device);
+  const PackedLengths& lengths(const AttentionShape& shape, const at::Device& device);
   // Of an activation [rows, n], by the keys of its rows.
   const MaskBlocks& row_masks(const RowKey* keys, int64_t rows, int64_t n, const at::Device& device);
   // Cosines and sines, as RotaryTable::rows.
@@ -54,6 +62,7 @@ class BatchTables {
 
   Table<JobGroups> groups_;
   Table<AttentionPlan> attention_;
+  Table<PackedLengths> lengths_;
   Table<MaskBlocks> masks_;
   Table<std::pair<at::Tensor, at::Tensor>> rotary_;
   Table<at::Tensor> indices_;

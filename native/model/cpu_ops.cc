@@ -63,7 +63,7 @@ class CpuOps final : public Ops {
   }
 
   void attention(const AttentionShape& shape, const kernels::DropoutPlan& plan, const AttentionInput& input,
-                 const AttentionTape& tape) const override {
+                 AttentionTape& tape) const override {
     attention_forward(shape, plan, rows_of(input.q), rows_of(input.k), rows_of(input.v), rows_of(tape.out),
                       data_or_null(tape.log_sum));
   }

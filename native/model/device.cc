@@ -2,8 +2,10 @@
 
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
+#include <c10/core/AllocatorConfig.h>
 
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 #include <string_view>
 
@@ -22,6 +24,15 @@ std::optional<int64_t> number_of(std::string_view name, std::string_view kind) {
   const auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), number);
   if (error != std::errc() || end != name.data() + name.size() || number < 0) return {};
   return number;
+}
+
+// Batches without padding ask for memory in ever new sizes, which in segments of fixed size leaves holes. The
+// user's own settings go before ours. To be called before a device's memory is first asked for.
+void choose_allocator() {
+  for (const char* name : {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}) {
+    if (std::getenv(name) != nullptr) return;
+  }
+  c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
 }
 
 Device cuda_device(int64_t number) {
@@ -45,7 +56,14 @@ Device find_device(const std::string& name) {
   fail(ErrorCode::Usage, "expected a device such as cpu, cpu:1, cuda:0 or portable, found \"", name, "\"");
 }
 
-int64_t cuda_devices() { return at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0; }
+int64_t cuda_devices() {
+  static const int64_t count = [] {
+    const int64_t found = at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : int64_t{0};
+    if (found > 0) choose_allocator();
+    return found;
+  }();
+  return count;
+}
 
 std::vector<DeviceMemory> free_cuda_memory() {
   std::vector<DeviceMemory> all;

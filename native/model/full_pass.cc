@@ -21,10 +21,10 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
                             const at::Tensor& v, const PassContext* pass, int64_t layer) {
     const at::Tensor turned_q = turned(*pass, layer, q, pass->architecture.heads, true);
     const at::Tensor turned_k = turned_keys(*pass, layer, k, true);
-    const AttentionTape tape{at::empty_like(turned_q), buffer(q.size(0), pass->architecture.heads, q)};
+    AttentionTape tape{at::empty_like(turned_q), buffer(q.size(0), pass->architecture.heads, q), {}, {}};
     pass->ops(layer).attention(pass->attention_shape(layer), pass->attention_dropout(layer),
                                {turned_q, turned_k, v}, tape);
-    ctx->save_for_backward({turned_q, turned_k, v, tape.out, tape.log_sum});
+    ctx->save_for_backward({turned_q, turned_k, v, tape.out, tape.log_sum, tape.seed, tape.offset});
     ctx->saved_data["pass"] = reinterpret_cast<int64_t>(pass);
     ctx->saved_data["layer"] = layer;
     return tape.out;
@@ -36,9 +36,9 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     const variable_list saved = ctx->get_saved_variables();
     const AttentionInput gradient{at::empty_like(saved[0]), at::empty_like(saved[1]),
                                   at::empty_like(saved[2])};
-    pass->ops(layer).attention_backward(pass->attention_shape(layer), pass->attention_dropout(layer),
-                                        {saved[0], saved[1], saved[2]}, {saved[3], saved[4]},
-                                        doutputs[0].contiguous(), gradient);
+    pass->ops(layer).attention_backward(
+        pass->attention_shape(layer), pass->attention_dropout(layer), {saved[0], saved[1], saved[2]},
+        {saved[3], saved[4], saved[5], saved[6]}, doutputs[0].contiguous(), gradient);
     return {turned(*pass, layer, gradient.q, pass->architecture.heads, false),
             turned_keys(*pass, layer, gradient.k, false), gradient.v, at::Tensor(), at::Tensor()};
   }

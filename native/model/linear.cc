@@ -66,6 +66,23 @@ at::Tensor rounded_product(const at::Tensor& x, const at::Tensor& weight, const 
   return onednn_product(half, weight, bias).narrow(0, 0, rows).to(at::kFloat);
 }
 
+// cuBLAS may use TF32 for what is handed to it while this lives, where `on`; else it is left as it is. The
+// setting is the process's, which computes on one thread.
+class Tf32 {
+ public:
+  explicit Tf32(bool on) : on_(on && !at::globalContext().allowTF32CuBLAS()) {
+    if (on_) at::globalContext().setAllowTF32CuBLAS(true);
+  }
+  Tf32(const Tf32&) = delete;
+  Tf32& operator=(const Tf32&) = delete;
+  ~Tf32() {
+    if (on_) at::globalContext().setAllowTF32CuBLAS(false);
+  }
+
+ private:
+  bool on_;
+};
+
 }  // namespace
 
 const char* linear_path() {
@@ -104,6 +121,7 @@ Linear Linear::shared(const at::Tensor& weight, const WeightForm& form) {
   Linear linear;
   linear.product_ = product_for(form, false);
   linear.dtype_ = form.dtype;
+  linear.tf32_ = form.tf32 && form.device.memory.is_cuda();
   linear.weight_ = weight;
   linear.weight_dx_ = weight.t();
   return linear;
@@ -117,6 +135,7 @@ at::Tensor Linear::multiply(const at::Tensor& x, const at::Tensor& weight, const
     const at::Tensor y = at::mm(x.to(dtype_), weight.t(), at::kFloat);
     return bias.defined() ? y.add_(bias) : y;
   }
+  const Tf32 rounding(tf32_);
   const at::Tensor w = weight.to(at::kFloat).t();
   return bias.defined() ? at::addmm(bias, x, w) : x.mm(w);
 }

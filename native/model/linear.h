@@ -15,6 +15,7 @@ struct WeightForm {
   Device device;
   at::ScalarType dtype = at::kFloat;  // of products and embedding tables: float32, bfloat16 or float16
   bool both_layouts = true;           // whether a second copy of a product's weight may buy speed
+  bool tf32 = false;                  // whether CUDA may round float32 factors to TF32
 
   at::TensorOptions matrix() const { return at::TensorOptions(dtype).device(device.memory); }
   // Biases and norms: float32 whatever the type.
@@ -36,7 +37,9 @@ const char* linear_path();
 // float16 above all, for which it has no product worth using, is held as it is and made float32 for each
 // product.
 //
-// On CUDA x is rounded to W's type, and products are summed and given in float32.
+// On CUDA x is rounded to W's type, and products are summed and given in float32. With float32 weights and
+// the form's tf32 the tensor cores round both factors to 10 bits of mantissa; no other product of the engine
+// does.
 class Linear {
  public:
   Linear() = default;
@@ -63,6 +66,7 @@ class Linear {
 
   Product product_ = Product::Converted;
   at::ScalarType dtype_ = at::kFloat;
+  bool tf32_ = false;
   // W and W^T, each a view of one plain copy or a copy in oneDNN's own layout; or both packed.
   at::Tensor weight_, weight_dx_;
   PackedWeight packed_, packed_dx_;

@@ -36,8 +36,9 @@ struct AttentionInput {
 };
 
 struct AttentionTape {
-  at::Tensor out;      // [queries, heads d]
-  at::Tensor log_sum;  // [queries, heads]
+  at::Tensor out;           // [queries, heads d]
+  at::Tensor log_sum;       // [queries, heads], or as the kernel that made it has it
+  at::Tensor seed, offset;  // what a fused kernel's backward asks for; else undefined
 };
 
 class Ops {
@@ -73,10 +74,10 @@ class Ops {
   virtual void turn(const RotaryTable& table, const at::Tensor& x, int64_t heads,
                     std::span<const int32_t> positions, bool forwards) const = 0;
 
-  // As attention_forward and attention_backward of model/attention.h; tape.log_sum may be undefined in
-  // forward.
+  // As attention_forward and attention_backward of model/attention.h; tape.out is written, and of the rest
+  // what backward reads, unless tape.log_sum is undefined.
   virtual void attention(const AttentionShape& shape, const kernels::DropoutPlan& plan,
-                         const AttentionInput& input, const AttentionTape& tape) const = 0;
+                         const AttentionInput& input, AttentionTape& tape) const = 0;
   // gradient.q, k and v (strided) are written.
   virtual void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan,
                                   const AttentionInput& input, const AttentionTape& tape,

@@ -70,7 +70,8 @@ AttentionShape PassContext::attention_shape(int64_t layer) const {
           a.head_dim,
           sequence_rows(layer),
           causal ? query_positions(layer).data() : nullptr,
-          a.window_of(layer)};
+          a.window_of(layer),
+          backbone.weight_type().dtype};
 }
 
 kernels::DropoutPlan PassContext::attention_dropout(int64_t layer) const {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/transfer.h"
+#include "model/fused_attention.h"
 #include "model/ops.h"
 #include "model/tensor_attention.h"
 
@@ -120,13 +121,22 @@ class TensorOps final : public Ops {
   }
 
   void attention(const AttentionShape& shape, const kernels::DropoutPlan& plan, const AttentionInput& input,
-                 const AttentionTape& tape) const override {
+                 AttentionTape& tape) const override {
+    if (const FusedKernel kernel = fused_kernel(shape, plan, input.q.device()); kernel != FusedKernel::None) {
+      fused_attention(kernel, shape, tables_.lengths(shape, input.q.device()), input, tape);
+      return;
+    }
     tensor_attention(tables_.attention(shape, input.q.device()), plan, input, tape);
   }
 
   void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan,
                           const AttentionInput& input, const AttentionTape& tape, const at::Tensor& dout,
                           const AttentionInput& gradient) const override {
+    if (const FusedKernel kernel = fused_kernel(shape, plan, input.q.device()); kernel != FusedKernel::None) {
+      fused_attention_backward(kernel, shape, tables_.lengths(shape, input.q.device()), input, tape, dout,
+                               gradient);
+      return;
+    }
     const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
     tensor_attention_backward(tables_.attention(shape, input.q.device()), scale, plan, input, tape, dout,
                               gradient);

@@ -1,6 +1,7 @@
 #include "train/train.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -159,7 +160,7 @@ CohortStep make_step(const AdapterBank& bank, std::span<const TrainJob> jobs, in
 // so that a device never waits for this thread to read them.
 void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const TrainJob> jobs,
                  const TrainOptions& options, std::span<std::vector<double>> losses,
-                 const AfterStep& after_step) {
+                 const AfterStep& after_step, const std::function<void()>& meanwhile) {
   int64_t longest = 0;
   for (const TrainJob& job : jobs) longest = std::max(longest, job.steps());
   AdamWSink sink(bank, resident, options, jobs.size());
@@ -176,6 +177,7 @@ void train_steps(AdapterBank& bank, ResidentAdapters& resident, std::span<const 
     sink.end();
     deferred.add(of_outputs, now.batch.outputs.jobs, std::move(now.members));
   }
+  meanwhile();
   deferred.settle();
 }
 
@@ -192,9 +194,10 @@ struct Cohort {
 
 // Whatever ends it, the bank holds what was learned.
 void train_cohort(AdapterBank& bank, Cohort& cohort, const TrainOptions& options,
-                  std::span<std::vector<double>> losses, const AfterStep& after_step) {
+                  std::span<std::vector<double>> losses, const AfterStep& after_step,
+                  const std::function<void()>& meanwhile) {
   try {
-    train_steps(bank, cohort.resident, cohort.jobs, options, losses, after_step);
+    train_steps(bank, cohort.resident, cohort.jobs, options, losses, after_step, meanwhile);
   } catch (...) {
     cohort.resident.write_back(bank);
     throw;
@@ -202,18 +205,21 @@ void train_cohort(AdapterBank& bank, Cohort& cohort, const TrainOptions& options
   cohort.resident.write_back(bank);
 }
 
-// The adapters of the next cohort go to their devices while the present one trains: jobs are on distinct
-// rows.
+// The adapters of the next cohort go to their devices while the present one's last steps run: jobs are on
+// distinct rows.
 void train_cohorts(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
                    std::span<std::vector<double>> losses, const AfterStep& after_step) {
-  const auto most = static_cast<size_t>(options.cohort);
   std::unique_ptr<Cohort> next;
-  if (!jobs.empty()) next = std::make_unique<Cohort>(bank, jobs, 0, most);
+  const auto make_next = [&](size_t begin) {
+    if (begin < jobs.size())
+      next = std::make_unique<Cohort>(bank, jobs, begin, static_cast<size_t>(options.cohort));
+  };
+  make_next(0);
   while (next) {
     const std::unique_ptr<Cohort> now = std::move(next);
-    const size_t end = now->first + now->jobs.size();
-    if (end < jobs.size()) next = std::make_unique<Cohort>(bank, jobs, end, most);
-    train_cohort(bank, *now, options, losses.subspan(now->first, now->jobs.size()), after_step);
+    const size_t n = now->jobs.size();
+    train_cohort(bank, *now, options, losses.subspan(now->first, n), after_step,
+                 [&] { make_next(now->first + n); });
   }
 }
 

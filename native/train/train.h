@@ -35,8 +35,8 @@ struct TrainOptions {
 // a batch without any target. Jobs of one cohort share every
 // product with a frozen weight; their losses are summed, so each adapter's gradient is its own. Jobs must be
 // on distinct rows. Memory: parameter, mean and square for each row of the running cohort; gradients live one
-// tensor at a time. Whole models (AdapterSpec::full) are trained one after another, without checkpointing and
-// whatever freeze_a says.
+// tensor at a time, on other devices than the CPU until the step's end. Whole models (AdapterSpec::full) are
+// trained one after another, without checkpointing and whatever freeze_a says.
 std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs,
                                        const TrainOptions& options, const Control& control);
 

@@ -37,8 +37,8 @@ export function shareParts(parts: RunParts): SharedParts {
   const models = new Map<string, ReturnType<RunParts['resolveModel']>>();
   const scenarios = new Map<string, ReturnType<RunParts['loadScenario']>>();
   const load = (folder: string, options: LoadOptions): Promise<Engine> => {
-    const { device, deviceMap, dtype, threads } = options;
-    return once(engines, JSON.stringify([folder, device, deviceMap, dtype, threads]), () =>
+    const { device, deviceMap, dtype, tf32, threads } = options;
+    return once(engines, JSON.stringify([folder, device, deviceMap, dtype, tf32, threads]), () =>
       parts.face.load(folder, options),
     );
   };

@@ -63,6 +63,7 @@ const LORA_KEYS = [
   'train_head',
   'cohort',
   'dtype',
+  'tf32',
   'gradient_checkpointing',
 ] as const satisfies readonly ConfigKey[];
 

@@ -50,12 +50,12 @@ export class Backbone {
    *   faults of a map at once), a model family or a device that is not there; OUT_OF_MEMORY; ABORTED between two parts
    */
   static async load(folder: string, options: LoadOptions = {}): Promise<Backbone> {
-    const { signal, onProgress, dtype = 'auto' } = options;
+    const { signal, onProgress, dtype = 'auto', tf32 = false } = options;
     checkDevices(options);
     const path = join(folder, 'config.json');
     const config = await readText(path);
     const devices = partDevices(options, native().describeArchitecture(config, path).numLayers);
-    const settings = { dtype, ...(devices === undefined ? {} : { devices }) };
+    const settings = { dtype, tf32, ...(devices === undefined ? {} : { devices }) };
     const { handle, ...loaded } = await callNative(
       (addon, hooks) => addon.loadBackbone(folder, { ...settings, ...hooks }),
       { signal, onProgress },

@@ -76,7 +76,7 @@ export interface NativeModule {
   dispose(handle: Handle<string>): void;
   loadBackbone(
     folder: string,
-    options: { dtype: string; devices?: readonly string[] } & Hooks,
+    options: { dtype: string; tf32?: boolean; devices?: readonly string[] } & Hooks,
   ): Promise<Omit<BackboneInfo, 'device'> & { handle: Handle<'backbone'> }>;
   createBank(
     backbone: Handle<'backbone'>,

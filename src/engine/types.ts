@@ -113,6 +113,11 @@ export interface LoadOptions {
    * precision, on a CPU with bfloat16 instructions bfloat16 for such files, else float32
    */
   dtype?: string;
+  /**
+   * whether CUDA devices may round the factors of float32 products with frozen weights to TF32 (10 bits of mantissa):
+   * faster, less exact; default false. Other devices, other types and all other products are not touched.
+   */
+  tf32?: boolean;
   /** called now and then from the event loop: `done` of `total` parts are loaded */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal | undefined;

@@ -76,7 +76,7 @@ async function loadBackbone(
   { log, signal }: RunContext,
   began: Began,
 ): Promise<Engine> {
-  const { device, deviceMap, threads } = config;
+  const { device, deviceMap, tf32, threads } = config;
   const kept = config.dtype === 'auto' ? began.dtype : undefined;
   const dtype = kept ?? config.dtype;
   let bar: ProgressHandle | undefined;
@@ -84,7 +84,7 @@ async function loadBackbone(
     bar ??= log.progress('loading backbone', total);
     bar.update(done);
   };
-  const options = { device, deviceMap, dtype, threads, signal, onProgress };
+  const options = { device, deviceMap, dtype, tf32, threads, signal, onProgress };
   const engine = await face.load(folder, options).finally(() => bar?.done());
   const { info } = engine;
   const reason = kept === undefined ? info.dtypeReason : 'the run began with it';

@@ -136,7 +136,15 @@ describe('values', () => {
     ...{ eval_every: 0, max_eval_batches: -2, eval_batch_size: NaN, output_dir: '', cache_dir: '', save_every: -1 },
     ...{ participation: 1.5, dropout_clients: 1, straggler_clients: 1.5, min_clients: 0, on_client_failure: 'ignore' },
     ...{ record_distances: -1, report: 'maybe', tensorboard: 'maybe', max_update_norm: 0, save_submissions: 'all' },
-    ...{ cohort: 'all', threads: -1, device: 'gpu', dtype: 'float8', device_map: 'cpu', gradient_checkpointing: 1 },
+    ...{
+      cohort: 'all',
+      threads: -1,
+      device: 'gpu',
+      dtype: 'float8',
+      device_map: 'cpu',
+      gradient_checkpointing: 1,
+      tf32: 2,
+    },
   };
 
   it.each(CONFIG_KEYS)('outside the range of %s is refused, saying what is expected', (key) => {

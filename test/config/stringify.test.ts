@@ -18,7 +18,7 @@ function reload(text: string) {
 
 it('holds every key once, under the comment lines of the groups', () => {
   const text = stringifyConfig(makeConfig({ scenario: 'glue' }, {}));
-  const keys = [...text.matchAll(/^([a-z_]+): /gm)].map(([, key]) => key);
+  const keys = [...text.matchAll(/^([a-z0-9_]+): /gm)].map(([, key]) => key);
   expect(keys).toEqual(CONFIG_KEYS);
   expect([...text.matchAll(/^# (.*)$/gm)].map(([, title]) => title)).toEqual(Object.values(GROUPS));
 });

@@ -1,13 +1,19 @@
 // LoRA and attention by tensor operations over many jobs: the CPU's kernels are the reference.
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
+#include <algorithm>
+#include <functional>
 #include <map>
+#include <memory>
 #include <numeric>
 
 #include "check.h"
 #include "lora/job_groups.h"
 #include "model/backbone.h"
+#include "model/fused_attention.h"
 #include "model/ops.h"
+#include "train/resident_adapters.h"
 
 namespace {
 
@@ -29,6 +35,12 @@ class Collector : public GradientSink {
   int64_t taken = 0;
 };
 
+class Nothing : public GradientSink {
+ public:
+  void take(size_t, int64_t, const float*, int64_t) override {}
+  void take_all(const std::vector<size_t>&, const AdapterRows&, int64_t, const at::Tensor&) override {}
+};
+
 // Jobs with these row counts, whose adapters are the bank's rows backwards.
 RowSpace space_of(const std::vector<int64_t>& counts) {
   RowSpace space;
@@ -43,7 +55,8 @@ RowSpace space_of(const std::vector<int64_t>& counts) {
 
 struct Setting {
   explicit Setting(int64_t rows)
-      : backbone(Backbone::load(fixture("families/roberta"), {{}, "float32"}, {})),
+      : backbone(Backbone::load(fixture("families/roberta"),
+                                {std::vector<std::string>(4, "portable"), "float32"}, {})),
         bank(backbone, {.rank = 3, .target_modules = {"query"}}, rows) {
     at::Generator generator = at::detail::createCPUGenerator(7);
     for (int64_t row = 0; row < rows; ++row) {
@@ -119,6 +132,52 @@ void groups_are_few_and_never_double_the_rows() {
   EXPECT(groups_of(all) <= 9);
 }
 
+// Tensor operations that `work` hands to libtorch.
+int64_t operations_of(const std::function<void()>& work) {
+  static int64_t count;
+  count = 0;
+  const auto handle = at::addThreadLocalCallback(
+      at::RecordFunctionCallback([](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> {
+        ++count;
+        return nullptr;
+      }).scopes({at::RecordScope::FUNCTION}));
+  work();
+  at::removeCallback(handle);
+  return count;
+}
+
+int64_t lora_operations(const std::vector<int64_t>& counts) {
+  Setting setting(static_cast<int64_t>(counts.size()));
+  const RowSpace space = space_of(counts);
+  std::vector<int64_t> rows;
+  for (const JobRows& job : space.jobs) rows.push_back(job.bank_row);
+  const ResidentAdapters resident(setting.bank, rows);
+  const LoraSlot& slot = *setting.bank.layout().slot(0, Role::Query);
+  const int64_t n = setting.backbone->architecture().hidden;
+  const LoraProduct product{
+      setting.bank, resident, space, slot, n, n, {Dropout(0.1), 2, 40, space.keys.data()}};
+  const at::Tensor x = at::randn({space.rows(), n}), y = at::randn({space.rows(), n});
+  const at::Tensor z = at::empty({space.rows(), 3}), dx = at::zeros_like(x);
+  BatchTables tables;
+  const std::unique_ptr<Ops> ops = make_tensor_ops(tables);
+  const auto layer = [&] {
+    Nothing sink;
+    ops->lora(product, x, y, z);
+    ops->lora_backward(product, x, y, z, dx, sink);
+  };
+  layer();  // makes the tables
+  return operations_of(layer);
+}
+
+void lora_is_as_many_operations_for_many_jobs_as_for_few() {
+  const int64_t two = lora_operations({6, 6}), three = lora_operations({5, 6, 7});
+  EXPECT(two > 0 && three > 0);
+  EXPECT(lora_operations(std::vector<int64_t>(40, 6)) == two, two);
+  std::vector<int64_t> many(40);
+  for (size_t j = 0; j < many.size(); ++j) many[j] = 10 + static_cast<int64_t>(j % 11);
+  EXPECT(lora_operations(many) == three, three);
+}
+
 // Sequences of very different lengths, causal or not, longest neither first nor last.
 void attention_is_that_of_the_kernels(bool causal, int64_t window, double rate) {
   constexpr int64_t kHeads = 4, kKvHeads = 2, kHeadDim = 8;
@@ -142,7 +201,7 @@ void attention_is_that_of_the_kernels(bool causal, int64_t window, double rate) 
     return AttentionInput{of.narrow(1, 0, q), of.narrow(1, q, kv), of.narrow(1, q + kv, kv)};
   };
   const auto run = [&](const Ops& ops) {
-    AttentionTape tape{at::empty({rows, q}), at::empty({rows, kHeads})};
+    AttentionTape tape{at::empty({rows, q}), at::empty({rows, kHeads}), {}, {}};
     const at::Tensor gradient = at::empty_like(qkv);
     ops.attention(shape, plan, parts(qkv), tape);
     ops.attention_backward(shape, plan, parts(qkv), tape, dout, parts(gradient));
@@ -153,6 +212,31 @@ void attention_is_that_of_the_kernels(bool causal, int64_t window, double rate) 
   const auto [found_out, found_gradient] = run(*make_tensor_ops(tables));
   EXPECT_NEAR(difference(out, found_out), 0.0, 1e-5);
   EXPECT_NEAR(difference(gradient, found_gradient), 0.0, 1e-4);
+}
+
+// The choice alone: the kernels need a CUDA device.
+void fused_kernels_are_for_whole_prompts_without_dropout() {
+  const FusedConditions hopper{.dropout = false, .cuda = true, .capability = 9};
+  const std::vector<SequenceRows> whole{{0, 3, 0, 3}, {3, 2, 3, 2}}, first_tokens{{0, 1, 0, 3}, {1, 1, 3, 2}},
+      cached{{0, 1, 0, 3}, {1, 1, 8, 2}}, empty{{0, 0, 0, 3}, {0, 2, 3, 2}};
+  const std::vector<int32_t> own{0, 1, 2, 0, 1}, some{0, 2, 2, 0, 1};
+  const AttentionShape causal{4, 2, 64, whole, own.data()}, both_ways{4, 4, 64, first_tokens};
+  EXPECT(fused_kernel(causal, hopper) == FusedKernel::Efficient);
+  EXPECT(fused_kernel(both_ways, hopper) == FusedKernel::Efficient);
+  AttentionShape half = causal;
+  half.products = at::kBFloat16;
+  EXPECT(fused_kernel(half, hopper) == FusedKernel::Flash);
+  EXPECT(fused_kernel(half, {false, true, 7}) == FusedKernel::Efficient);
+  half.window = 2;
+  EXPECT(fused_kernel(half, hopper) == FusedKernel::Flash);
+  EXPECT(fused_kernel(half, {false, true, 7}) == FusedKernel::None);
+  EXPECT(fused_kernel(causal, {true, true, 9}) == FusedKernel::None);
+  EXPECT(fused_kernel(causal, {false, false, 0}) == FusedKernel::None);
+  EXPECT(fused_kernel({4, 2, 12, whole, own.data()}, hopper) == FusedKernel::None);
+  EXPECT(!lies_packed({4, 2, 64, whole, some.data()}));
+  EXPECT(!lies_packed({4, 2, 64, first_tokens, own.data()}));
+  EXPECT(!lies_packed({4, 2, 64, cached}));
+  EXPECT(!lies_packed({4, 2, 64, empty}));
 }
 
 }  // namespace
@@ -168,6 +252,8 @@ int main() {
       attention_is_that_of_the_kernels(true, 0, rate);
       attention_is_that_of_the_kernels(true, 5, rate);
     }
+    lora_is_as_many_operations_for_many_jobs_as_for_few();
     groups_are_few_and_never_double_the_rows();
+    fused_kernels_are_for_whole_prompts_without_dropout();
   });
 }

@@ -2,7 +2,7 @@
 import { cacheFromEnvironment } from '../../data/hub/settings.js';
 import { DEVICE_NAME } from '../../engine/placement.js';
 import { boolean, integer, integerOrAuto, matching, oneOf, optionalMapping, text } from '../kinds.js';
-import { FLAG, FREE_FLAG, FREE_KEY, derived, rowsOf } from '../row.js';
+import { FLAG, FREE_FLAG, FREE_KEY, KEY, derived, rowsOf } from '../row.js';
 
 const key = rowsOf('machine');
 
@@ -83,6 +83,15 @@ export const MACHINE_KEYS = {
       "data type of the backbone's weights; auto is float32 unless the files are of half precision and the device " +
       'computes with it (on a CPU with bfloat16 instructions a short measurement decides; a resumed run keeps its type)',
     alsoCalled: ['precision', 'torch_dtype'],
+  }),
+  tf32: key({
+    ...KEY,
+    kind: boolean(),
+    default: false,
+    meaning:
+      "whether CUDA devices may round the factors of float32 products with the backbone's weights to TF32: faster, less " +
+      'exact; no effect on the CPU or on other types',
+    alsoCalled: ['allow_tf32'],
   }),
   gradient_checkpointing: key({
     ...FREE_KEY,
