@@ -13,8 +13,16 @@ namespace {
 
 constexpr std::align_val_t kHugePage{kLargeBytes};
 
+void* allocate(std::size_t bytes) { return ::operator new(bytes, kHugePage); }
+void release(void* data) { ::operator delete(data, kHugePage); }
+
+}  // namespace
+
+#if defined(__linux__) && defined(MADV_FREE)
+namespace {
+
 struct Free {
-  void operator()(void* data) const { ::operator delete(data, kHugePage); }
+  void operator()(void* data) const { release(data); }
 };
 using Block = std::unique_ptr<void, Free>;
 
@@ -31,8 +39,7 @@ Kept& kept() {
   return one;
 }
 
-// The kept block if it has this size, else null; one of another size is freed, so that it is never held
-// beside one that is in use.
+// The kept block if it has this size, else null; one of another size is freed.
 Block take_kept(std::size_t bytes) {
   Kept& one = kept();
   const std::scoped_lock lock(one.mutex);
@@ -52,18 +59,18 @@ void keep(Block block, std::size_t bytes) {
 
 void* allocate_large(std::size_t bytes) {
   if (Block block = take_kept(bytes)) return block.release();
-  void* const data = ::operator new(bytes, kHugePage);
-#if defined(__linux__)
+  void* const data = allocate(bytes);
   ::madvise(data, bytes, MADV_HUGEPAGE);  // a wish: without it all is right, but slower
-#endif
   return data;
 }
 
 void free_large(void* data, std::size_t bytes) {
   Block block(data);
-#if defined(__linux__) && defined(MADV_FREE)
   if (::madvise(data, bytes / kLargeBytes * kLargeBytes, MADV_FREE) == 0) keep(std::move(block), bytes);
-#endif
 }
+#else
+void* allocate_large(std::size_t bytes) { return allocate(bytes); }
+void free_large(void* data, std::size_t) { release(data); }
+#endif
 
 }  // namespace fltac

@@ -14,10 +14,10 @@ namespace fltac {
 // From this size on memory is large: a huge page.
 constexpr std::size_t kLargeBytes = std::size_t{2} << 20;
 
-// Undefined bytes, a multiple of kLargeBytes apart from other blocks. The block that was freed last is kept
-// for the next of its size, because to have pages zeroed (and, in a virtual machine, to have them at all)
-// takes longer than to write them; meanwhile the system may take its pages back at need. Throws
-// std::bad_alloc.
+// Undefined bytes, aligned to kLargeBytes. On Linux the block that was freed last is kept for the next of its
+// size, because to have pages zeroed (and, in a virtual machine, to have them at all) takes longer than to
+// write them; it is freed when another size is asked for. Meanwhile it counts as resident, but the system may
+// take its pages back at need. Throws std::bad_alloc.
 void* allocate_large(std::size_t bytes);
 void free_large(void* data, std::size_t bytes);
 

@@ -82,7 +82,7 @@ double means_of_strip(const ColumnBlock& block, const std::vector<size_t>& membe
   for (; m + kTogether <= count; m += kTogether) {
     const float* rows[kTogether];
     for (size_t r = 0; r < kTogether; ++r) rows[r] = block.rows[members[m + r]];
-    add_and_copy(rows, first, width, mean, seen.data() + m * kStrip, kStrip);
+    add_and_copy(rows, {first, width, kStrip}, mean, seen.data() + m * kStrip, kStrip);
   }
   for (; m < count; ++m) {
     float* row = seen.data() + m * kStrip;

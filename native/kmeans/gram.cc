@@ -42,17 +42,17 @@ FLTAC_CLONES void subtract(const double* mean, int64_t width, float* y) {
   for (int64_t j = 0; j < width; ++j) y[j] -= static_cast<float>(mean[j]);
 }
 
-// Writes columns [first, first + width) of rows [top, n) less their origin to out, rows kProductStride<T>
+// Writes the columns of a strip of rows [top, n) less their origin to out, rows kProductStride<T>
 // apart, and zeros up to padded_columns(width); false if a column holds NaN or infinity (float32 values
 // cannot overflow a double sum). Each row is read once, and as far as a chunk goes.
 template <typename T>
-bool gather(const float* const* rows, int64_t n, int64_t top, int64_t first, int64_t width, bool centre,
-            T* out) {
+bool gather(const float* const* rows, int64_t n, int64_t top, const Strip& strip, bool centre, T* out) {
+  const int64_t first = strip.first, width = strip.width;
   double mean[kProductColumns<T>] = {};
   for (int64_t i = 0; i < top; ++i) add_scaled(rows[i] + first, 1.0, width, mean);
   int64_t i = top;
   for (; i + kTogether <= n; i += kTogether)
-    add_and_copy(rows + i, first, width, mean, out + i * kProductStride<T>, kProductStride<T>);
+    add_and_copy(rows + i, strip, mean, out + i * kProductStride<T>, kProductStride<T>);
   for (; i < n; ++i) {
     add_scaled(rows[i] + first, 1.0, width, mean);
     std::copy_n(rows[i] + first, width, out + i * kProductStride<T>);
@@ -122,18 +122,22 @@ class GramPass {
     if (bad != kNone) report_non_finite(block, first, bad);
   }
 
+  int64_t lane_of(int64_t chunk) const { return chunk / run_ % lanes_; }
+
   void add_unit(const ColumnBlock& block, int64_t first, int64_t width, int64_t lane, int64_t band,
                 LineVector<T>& packed, std::atomic<int64_t>& bad) {
     const int64_t top = bands_[static_cast<size_t>(band)], bottom = bands_[static_cast<size_t>(band) + 1];
     double* sums = sums_.data() + lane * n_ * n_;
     // Blocks begin at multiples of a chunk from the range's beginning, so a chunk's lane does not depend on
     // them.
-    const int64_t before = (first - range_.begin) / kChunk;
+    const int64_t before = (first - range_.begin) / kChunk, others = run_ * (lanes_ - 1);
     for (int64_t at = 0; at < width; at += kChunk) {
-      if ((before + at / kChunk) / run_ % lanes_ != lane) continue;
+      const int64_t chunk = before + at / kChunk;
+      if (lane_of(chunk) != lane) continue;
       stop_if_cancelled(cancelled_);
-      const int64_t columns = std::min(kChunk, width - at);
-      if (!gather(block.rows.data(), n_, top, at, columns, centre_, packed.data())) {
+      const int64_t columns = std::min(kChunk, width - at),
+                    next = lane_of(chunk + 1) == lane ? 1 : others + 1;
+      if (!gather(block.rows.data(), n_, top, {at, columns, next * kChunk}, centre_, packed.data())) {
         int64_t seen = bad;
         while (at < seen && !bad.compare_exchange_weak(seen, at)) {
         }

@@ -1,5 +1,6 @@
 #include "kmeans/sums.h"
 
+#include <cstdint>
 #include <numeric>
 
 #include "core/clones.h"
@@ -8,33 +9,39 @@
 namespace fltac {
 namespace {
 
-// A row's strip of columns is left for the next row's, so what the processor reads ahead by itself ends
-// there: the values so many columns further, which are the next strip, are asked for.
-constexpr int64_t kAhead = 1024;
-
 constexpr int64_t kSums = 8;  // interleaved sums, so that a loop vectorises in a fixed order
+
+constexpr int64_t kLine = 16;  // float values of a cache line
+
+// The address may lie behind the row: nothing is read.
+[[gnu::always_inline]] inline void ask_for(const float* row, int64_t value) {
+  const auto address = reinterpret_cast<uintptr_t>(row) + static_cast<uintptr_t>(value) * sizeof(float);
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 1);
+}
 
 // Written with vectors, since the compiler does not make them of a loop over so many arrays.
 template <typename T>
-[[gnu::always_inline]] inline void add_and_copy_four(const float* const* rows, int64_t first, int64_t n,
+[[gnu::always_inline]] inline void add_and_copy_four(const float* const* rows, const Strip& strip,
                                                      double* sum, T* copies, int64_t stride) {
   using Values = Lanes<float, kSums>;
   using Doubles = Lanes<double, kSums>;
   int64_t j = 0;
-  for (; j + kSums <= n; j += kSums) {
-    Doubles total = *reinterpret_cast<const Doubles*>(sum + j);
-    for (int64_t r = 0; r < kTogether; ++r) {
-      __builtin_prefetch(rows[r] + first + j + kAhead, 0, 1);
-      const Values x = *reinterpret_cast<const Values*>(rows[r] + first + j);
-      *reinterpret_cast<Lanes<T, kSums>*>(copies + r * stride + j) =
-          __builtin_convertvector(x, Lanes<T, kSums>);
-      total += __builtin_convertvector(x, Doubles);
+  for (; j + kLine <= strip.width; j += kLine) {
+    for (int64_t r = 0; r < kTogether; ++r) ask_for(rows[r], strip.first + strip.ahead + j);
+    for (int64_t at = j; at < j + kLine; at += kSums) {
+      Doubles total = *reinterpret_cast<const Doubles*>(sum + at);
+      for (int64_t r = 0; r < kTogether; ++r) {
+        const Values x = *reinterpret_cast<const Values*>(rows[r] + strip.first + at);
+        *reinterpret_cast<Lanes<T, kSums>*>(copies + r * stride + at) =
+            __builtin_convertvector(x, Lanes<T, kSums>);
+        total += __builtin_convertvector(x, Doubles);
+      }
+      *reinterpret_cast<Doubles*>(sum + at) = total;
     }
-    *reinterpret_cast<Doubles*>(sum + j) = total;
   }
-  for (; j < n; ++j) {
+  for (; j < strip.width; ++j) {
     for (int64_t r = 0; r < kTogether; ++r) {
-      const float x = rows[r][first + j];
+      const float x = rows[r][strip.first + j];
       copies[r * stride + j] = x;
       sum[j] += x;
     }
@@ -51,14 +58,14 @@ FLTAC_CLONES void add_scaled(const double* x, double weight, int64_t n, double* 
   for (int64_t j = 0; j < n; ++j) sum[j] += weight * x[j];
 }
 
-FLTAC_CLONES void add_and_copy(const float* const* rows, int64_t first, int64_t n, double* sum, float* copies,
+FLTAC_CLONES void add_and_copy(const float* const* rows, const Strip& strip, double* sum, float* copies,
                                int64_t stride) {
-  add_and_copy_four(rows, first, n, sum, copies, stride);
+  add_and_copy_four(rows, strip, sum, copies, stride);
 }
 
-FLTAC_CLONES void add_and_copy(const float* const* rows, int64_t first, int64_t n, double* sum,
-                               double* copies, int64_t stride) {
-  add_and_copy_four(rows, first, n, sum, copies, stride);
+FLTAC_CLONES void add_and_copy(const float* const* rows, const Strip& strip, double* sum, double* copies,
+                               int64_t stride) {
+  add_and_copy_four(rows, strip, sum, copies, stride);
 }
 
 FLTAC_CLONES double squared_distance(const float* x, const double* y, int64_t n) {

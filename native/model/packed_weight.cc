@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -11,18 +12,16 @@
 #include "model/weight_type.h"
 
 #if FLTAC_X86
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
 namespace fltac {
 namespace {
 
-constexpr int64_t kWidth = 16;          // values of an AVX-512 register
-constexpr int64_t kPanel = 2 * kWidth;  // columns of a panel
-constexpr int kRows = 12;               // rows that are summed at once: 24 of 32 registers hold sums
-constexpr int64_t kInner = 512;      // of a block: 12 rows of x by so many are 24 KiB of the first cache's 48
-constexpr int64_t kBlockPanels = 8;  // of a block: kInner x 256 values are 512 KiB of a core's second cache
-constexpr int64_t kAhead = 8;        // rows of a panel that are asked for before they are needed
+constexpr int64_t kWidth = 16;           // values of an AVX-512 register
+constexpr int64_t kPanel = 2 * kWidth;   // columns of a panel
+constexpr int kRows = 12;                // rows that are summed at once: 24 of 32 registers hold sums
 constexpr int64_t kTaskFlops = 1 << 20;  // below it a thread costs more than it brings
 
 // Two bfloat16 values that lie side by side, the first in the low half.
@@ -53,17 +52,22 @@ struct Block {
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
+constexpr int64_t kInner =
+    512;  // words of a block: 12 rows of x by so many are 24 KiB of the first cache's 32 or 48
+constexpr int64_t kBlockPanels = 8;  // of a block: kInner x 256 words are 512 KiB of a core's second cache
+constexpr int64_t kAhead = 8;        // rows of a panel that are asked for before they are needed
+
 using Values = Lanes<float, kWidth>;
 
 Values* values_at(float* data) { return reinterpret_cast<Values*>(data); }
 const Values* values_at(const float* data) { return reinterpret_cast<const Values*>(data); }
 
 // sums += factor * words at `panel`.
-FLTAC_TARGET_AVX512_BF16 [[gnu::always_inline]] inline void accumulate(float factor, const float* panel,
+[[gnu::always_inline]] FLTAC_TARGET_AVX512_BF16 inline void accumulate(float factor, const float* panel,
                                                                        Values& sums) {
   sums += factor * *values_at(panel);
 }
-FLTAC_TARGET_AVX512_BF16 [[gnu::always_inline]] inline void accumulate(Pair factor, const Pair* panel,
+[[gnu::always_inline]] FLTAC_TARGET_AVX512_BF16 inline void accumulate(Pair factor, const Pair* panel,
                                                                        Values& sums) {
   const __m512i words = _mm512_loadu_si512(panel), factors = _mm512_set1_epi32(static_cast<int>(factor));
   sums = _mm512_dpbf16_ps(sums, reinterpret_cast<__m512bh>(factors), reinterpret_cast<__m512bh>(words));
@@ -87,8 +91,10 @@ FLTAC_TARGET_AVX512_BF16 void tile(const Word* x, int64_t x_stride, const Word* 
     }
   }
   for (int64_t i = 0; i < inner; ++i, panel += kPanel) {
-    __builtin_prefetch(panel + kAhead * kPanel);
-    __builtin_prefetch(panel + kAhead * kPanel + kWidth);
+    // The address may lie behind the weight: nothing is read.
+    const uintptr_t ahead = reinterpret_cast<uintptr_t>(panel) + kAhead * kPanel * sizeof(Word);
+    for (int v = 0; v < 2; ++v)
+      __builtin_prefetch(reinterpret_cast<const void*>(ahead + v * kWidth * sizeof(Word)));
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < 2; ++v) accumulate(x[r * x_stride + i], panel + v * kWidth, sums[r][v]);
     }
@@ -209,9 +215,15 @@ at::Tensor rounded(const at::Tensor& x) {
   return pairs;
 }
 
+// Whether the CPU has AMX's products of bfloat16 and the system lets programs use its tiles; asked where
+// AVX-512 is known to be usable. Compilers that know AVX512_BF16 do not all know its name.
 bool cpu_has_amx() {
 #if FLTAC_X86
-  return __builtin_cpu_supports("amx-bf16");
+  constexpr unsigned kAmxBf16 = 1u << 22, kTiles = 3u << 17;
+  unsigned a = 0, b = 0, c = 0, d = 0, enabled = 0, high = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAmxBf16) == 0) return false;
+  __asm__("xgetbv" : "=a"(enabled), "=d"(high) : "c"(0));
+  return (enabled & kTiles) == kTiles;
 #else
   return false;
 #endif

@@ -26,7 +26,8 @@ class PackedWeight {
 
   // out = x B + bias, or out += x B where `add` (and no bias is given). x [rows, inner] and out [rows,
   // columns] are float32 with rows at any stride; bias [columns] is float32 or undefined. With a B of
-  // bfloat16 x is rounded to it, and products are summed and given in float32.
+  // bfloat16 x is rounded to it, and products are summed and given in float32;
+  // values of either, and sums, below float32's normal ones count as 0.
   void multiply(const at::Tensor& x, const at::Tensor& bias, bool add, const at::Tensor& out) const;
 
   int64_t columns() const { return columns_; }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "check.h"
+#include "core/lanes.h"
 #include "core/philox.h"
 #include "kmeans/certificate.h"
 #include "kmeans/kmeans.h"
@@ -51,9 +52,26 @@ double product(const Point& a, const Point& b) {
   return sum;
 }
 
+// The bound that docs/kmeans.md tells.
+void the_bound_follows_from_the_vectors() {
+  const double expected = vector_bytes() == VectorBytes::k64   ? 4.3e-6
+                          : vector_bytes() == VectorBytes::k32 ? 8.1e-6
+                                                               : 1.57e-5;
+  const double relative = error_of_fast_gram(1000).relative;
+  EXPECT(std::abs(relative - expected) < 0.02 * expected, relative);
+}
+
 void entries_lie_within_the_bound() {
-  for (const auto& [n, columns] :
-       {std::pair{1, 1}, {33, 700}, {50, 513}, {64, 16}, {129, 1500}, {300, 3000}, {40, 40000}}) {
+  for (const auto& [n, columns] : {std::pair{1, 1},
+                                   {33, 700},
+                                   {50, 513},
+                                   {48, 1023},
+                                   {48, 1024},
+                                   {48, 1025},
+                                   {64, 16},
+                                   {129, 1500},
+                                   {300, 3000},
+                                   {40, 40000}}) {
     for (const double offset : {0.0, 1e4}) {
       Data data = blobs(static_cast<uint64_t>(n + columns), n, columns, 3, 4.0, offset);
       if (n > 2) data.values.back() = data.values[1];
@@ -221,6 +239,7 @@ void equal_rows_share_a_label() {
 int main() {
   return run("kmeans_certificate_test", [] {
     at::set_num_threads(2);
+    the_bound_follows_from_the_vectors();
     entries_lie_within_the_bound();
     certified_clusterings_withstand_errors();
     clear_clusters_are_certified();

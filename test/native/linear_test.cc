@@ -106,10 +106,12 @@ void packed_products_are_right_at_the_edges_of_blocks(at::ScalarType dtype) {
         const at::Tensor product = x.to(dtype).to(at::kDouble).mm(b.to(at::kDouble));
         const PackedWeight packed(b);
         const at::Tensor out = at::empty({rows, columns}, at::kFloat);
+        // One chain of float32 sums, of up to 1,100 steps: with one row and column nothing averages out.
+        const double tolerance = rows * columns < 1000 ? 4e-6 : 2e-6;
         packed.multiply(x, bias, false, out);
-        EXPECT(gap(out, product + bias.to(at::kDouble)) < 4e-6, dtype, rows, inner, columns);
+        EXPECT(gap(out, product + bias.to(at::kDouble)) < tolerance, dtype, rows, inner, columns);
         packed.multiply(x, {}, true, out);
-        EXPECT(gap(out, 2 * product + bias.to(at::kDouble)) < 4e-6, dtype, rows, inner, columns);
+        EXPECT(gap(out, 2 * product + bias.to(at::kDouble)) < tolerance, dtype, rows, inner, columns);
       }
     }
   }
