@@ -136,7 +136,7 @@ inline std::optional<std::filesystem::path> shared_folder() {
 
 // A file of test/fixtures.
 inline std::string fixture(const std::string& name) {
-  return (std::filesystem::path(__FILE__).parent_path().parent_path() / "fixtures" / name).string();
+  return (std::filesystem::path(FLTAC_FIXTURES) / name).string();
 }
 
 }  // namespace fltac::test
