@@ -2,7 +2,7 @@
 import type { RunConfig } from '../config/schema.js';
 import type { ResolvedModel, Scenario, loadScenario, resolveModel } from '../data/scenario.js';
 import { placementText } from '../engine/placement.js';
-import type { AdapterSpec } from '../engine/types.js';
+import type { AdapterSpec, BackboneInfo } from '../engine/types.js';
 import { FltacError } from '../errors.js';
 import { assertNotAborted } from '../federation/checks.js';
 import type { Engine, EngineFace } from '../federation/engine.js';
@@ -88,8 +88,15 @@ async function loadBackbone(
   const engine = await face.load(folder, options).finally(() => bar?.done());
   const { info } = engine;
   const reason = kept === undefined ? info.dtypeReason : 'the run began with it';
-  log.info(`backbone: ${placementText(info.placement)}; weights in ${info.dtype}, because ${reason}`);
+  const rounds = tf32 && takesTf32(info);
+  const products = rounds ? '; products with them on CUDA devices in TF32, because it was asked for' : '';
+  log.info(`backbone: ${placementText(info.placement)}; weights in ${info.dtype}, because ${reason}${products}`);
+  if (tf32 && !rounds) log.warn('tf32 has no effect: no weights lie in float32 on a CUDA device');
   return engine;
+}
+
+function takesTf32(info: BackboneInfo): boolean {
+  return info.dtype === 'float32' && info.placement.some((part) => part.device.startsWith('cuda'));
 }
 
 /** The libtorch engine and the real data. */

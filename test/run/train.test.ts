@@ -220,6 +220,22 @@ describe('a run', () => {
     });
   });
 
+  it.each([
+    { device: 'cuda:0', dtype: 'float32', effect: true },
+    { device: 'cuda:0', dtype: 'bfloat16', effect: false },
+    { device: 'cpu', dtype: 'float32', effect: false },
+  ])('says whether tf32 changes anything for weights in $dtype on $device', async ({ device, dtype, effect }) => {
+    const run = fakeRun();
+    const warnings: string[] = [];
+    run.context.log.warn = (message) => void warnings.push(message);
+    const placement = run.engine.info.placement.map((part) => ({ ...part, device }));
+    Object.assign(run.engine, { info: { ...run.engine.info, dtype, placement } });
+    await trainRun(fakeConfig(folder, { rounds: 1, tf32: true }), run.context);
+    const line = run.lines.find((one) => one.startsWith('backbone: '))!;
+    expect(line.includes('products with them on CUDA devices in TF32')).toBe(effect);
+    expect(warnings.filter((one) => one.startsWith('tf32 has no effect'))).toHaveLength(effect ? 0 : 1);
+  });
+
   it('shows how far the backbone is loaded, under the signal of the run', async () => {
     const run = fakeRun();
     const shown: unknown[] = [];
