@@ -9,7 +9,7 @@
 namespace {
 
 // Raised with every change of the exports; src/engine/load.ts refuses another number.
-constexpr int kAbiVersion = 7;
+constexpr int kAbiVersion = 8;
 
 template <Napi::Value (*Function)(const Napi::CallbackInfo&)>
 Napi::Value entry(const Napi::CallbackInfo& info) {

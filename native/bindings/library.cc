@@ -13,7 +13,6 @@
 #include "model/architecture.h"
 #include "model/device.h"
 #include "model/linear.h"
-#include "model/weight_type.h"
 
 namespace fltac::bindings {
 
@@ -40,7 +39,8 @@ Napi::Value build_info(const Napi::CallbackInfo& info) {
   object.Set("threads", at::get_num_threads());
   object.Set("cudaDevices", static_cast<double>(cuda_devices()));
   object.Set("cpu", at::get_cpu_capability());
-  object.Set("bfloat16", cpu_has_bfloat16());
+  const char* bfloat16 = bfloat16_path();
+  object.Set("bfloat16", bfloat16 ? Napi::String::New(info.Env(), bfloat16) : info.Env().Null());
   object.Set("linear", linear_path());
   return object;
 }

@@ -90,6 +90,11 @@ const char* linear_path() {
   return have_onednn() ? "onednn" : "blas";
 }
 
+const char* bfloat16_path() {
+  if (PackedWeight::available(at::kBFloat16)) return "packed";
+  return cpu_has_bfloat16() && have_onednn() ? "onednn" : nullptr;
+}
+
 Linear::Product Linear::product_for(const WeightForm& form, bool packs) {
   if (form.device.memory.is_cuda()) return Product::Cuda;
   if (packs && form.device.is_cpu() && PackedWeight::available(form.dtype)) return Product::Packed;

@@ -26,6 +26,10 @@ struct WeightForm {
 // own, or one of libtorch's.
 const char* linear_path();
 
+// "packed" or "onednn": the same of bfloat16, whose results oneDNN's rounds; null where bfloat16 weights are
+// made float32 for each product.
+const char* bfloat16_path();
+
 // y = x W^T + b with W [outputs, inputs] in the form's type, b [outputs], x and y float32.
 //
 // With both_layouts W is laid out once for a product's kernels, for either direction, at the price of a

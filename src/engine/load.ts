@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { FltacError } from '../errors.js';
 
 /** Number of the addon's interface that this TypeScript is written for: `kAbiVersion` in native/addon.cc. */
-export const NATIVE_ABI = 7;
+export const NATIVE_ABI = 8;
 
 /** Folder of package.json, seen from src/engine and from dist/engine alike. */
 export const packageRoot = fileURLToPath(new URL('../../', import.meta.url));

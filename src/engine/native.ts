@@ -42,8 +42,11 @@ export interface BuildInfo {
   readonly threads: number;
   /** instruction set that libtorch chose, e.g. "AVX512" */
   readonly cpu: string;
-  /** whether this CPU has instructions for products of bfloat16 */
-  readonly bfloat16: boolean;
+  /**
+   * the product with frozen weights held in bfloat16: "packed" (our own, AVX512_BF16 without AMX), libtorch's "onednn", whose
+   * results are rounded to bfloat16, or null where they are made float32 for each product
+   */
+  readonly bfloat16: 'packed' | 'onednn' | null;
   /** the float32 product with frozen weights: "packed" (our own, AVX-512), libtorch's "onednn" or "blas" */
   readonly linear: string;
 }

@@ -27,8 +27,11 @@ export const nativeEngine: EngineFace = {
   load: loadEngine,
   describeArchitecture,
   environment() {
-    const { libtorch, cuda, cpu, linear } = buildInfo();
-    return { libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu, linear };
+    const { libtorch, cuda, cpu, linear, bfloat16 } = buildInfo();
+    return {
+      ...{ libtorch, cuda: cuda ? 'present' : 'absent', instructions: cpu, linear },
+      bfloat16: bfloat16 ?? 'absent',
+    };
   },
   writeArchive,
   readArchive,

@@ -28,7 +28,7 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     started: new Date().toISOString(),
     node: process.versions.node,
     packages: packageVersions(Object.keys(own.dependencies ?? {})),
-    engine: run.face.environment(),
+    engine: engineFacts(run),
     platform: `${os.platform()} ${os.release()}`,
     arch: os.arch(),
     cpu: os.cpus()[0]?.model ?? 'unknown',
@@ -47,6 +47,15 @@ export function environmentRecord(run: OpenRun): Record<string, unknown> {
     data: run.scenario.provenance,
   };
   return JSON.parse(redactor(process.env)(JSON.stringify(record))) as Record<string, unknown>;
+}
+
+/**
+ * What a run's numbers may depend on of the engine's build and the CPU's instructions. The product in bfloat16 is among it
+ * only where weights are held in the type: what older records lack says nothing of other runs.
+ */
+export function engineFacts({ engine, face }: Pick<OpenRun, 'engine' | 'face'>): Record<string, string | number> {
+  const { bfloat16, ...facts } = face.environment();
+  return engine.info.dtype === 'bfloat16' && bfloat16 !== undefined ? { ...facts, bfloat16 } : facts;
 }
 
 /** The version of fltac that runs. */

@@ -7,6 +7,7 @@ import { redactor } from '../net/secrets.js';
 import { partitionRecord, savedRoundsOf } from './artifacts.js';
 import { readCheckpoint, type CheckpointRecord } from './checkpoint.js';
 import { digestOfText } from './digest.js';
+import { engineFacts } from './environment.js';
 import type { JsonValue } from './journal.js';
 import type { Log } from './log.js';
 import type { Began, OpenRun } from './open.js';
@@ -127,7 +128,7 @@ export function machineOf(run: OpenRun): Record<string, JsonValue> {
     threads: resolveThreads(run.config.threads),
     device: info.device,
     dtype: info.dtype,
-    ...run.face.environment(),
+    ...engineFacts(run),
   };
 }
 

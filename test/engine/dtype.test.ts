@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -69,6 +69,15 @@ describe('weights held in bfloat16', () => {
       // Without the instructions the rounded weights are made float32 for each product: the same product, or another sum.
       if (buildInfo().bfloat16) expect(found.gradient).not.toEqual(expected.gradient);
       else expectNear(found, expected, { losses: 1e-6, logits: 5e-6, gradient: 1e-5 });
+    },
+  );
+
+  it.runIf(process.arch === 'x64' && process.platform === 'linux')(
+    "are multiplied as the CPU's instructions say",
+    () => {
+      const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))![1]!.split(' '));
+      const path = flags.has('amx_bf16') ? 'onednn' : 'packed';
+      expect(buildInfo().bfloat16).toBe(flags.has('avx512_bf16') ? path : null);
     },
   );
 

@@ -9,7 +9,6 @@
 
 #include "check.h"
 #include "model/packed_weight.h"
-#include "model/weight_type.h"
 
 namespace {
 
@@ -38,8 +37,8 @@ double gap(const at::Tensor& found, const at::Tensor& expected) {
 
 // x as a product with this type of weight sees it.
 at::Tensor seen(const at::Tensor& x, const Case& c) {
-  const bool rounds = c.dtype == at::kBFloat16 && std::string(c.device).starts_with("cpu") &&
-                      std::string(linear_path()) != "blas" && cpu_has_bfloat16();
+  const bool rounds =
+      c.dtype == at::kBFloat16 && std::string(c.device).starts_with("cpu") && bfloat16_path() != nullptr;
   return (rounds ? x.to(c.dtype) : x).to(at::kDouble);
 }
 
@@ -65,8 +64,9 @@ void products_are_right(const Case& c) {
   EXPECT(linear.forward(x.narrow(0, 0, 0)).size(1) == kOutputs);
 
   const int64_t plain = held.nbytes() + (c.bias ? b.nbytes() : 0);
-  const bool packs = c.both_layouts && std::string(linear_path()) != "blas" && c.dtype != at::kHalf &&
-                     std::string(c.device) == "cpu" && (c.dtype == at::kFloat || cpu_has_bfloat16());
+  const bool has_product = c.dtype == at::kFloat ? std::string(linear_path()) != "blas"
+                                                 : c.dtype == at::kBFloat16 && bfloat16_path() != nullptr;
+  const bool packs = c.both_layouts && std::string(c.device) == "cpu" && has_product;
   EXPECT(packs ? linear.bytes() > 2 * plain - 1000 : linear.bytes() == plain, linear.bytes(), plain);
 }
 

@@ -13,7 +13,7 @@ import { partOf, readJson, type Evidence, type Journals } from './evidence.js';
 import { attempt, type Faults, type Finding } from './findings.js';
 import type { EvalLine } from './journals.js';
 
-/** What makes two evaluations the same bits. */
+/** What makes two evaluations the same bits; `engine` tells of the products, in bfloat16 only where weights are held in it. */
 const SAME = ['fltac', 'engine', 'cpu', 'arch', 'threads', 'device', 'placement', 'dtype', 'cohort'] as const;
 
 /** On another machine sums round otherwise: a loss may differ by this part, a share of rows by this much. */
