@@ -21,10 +21,10 @@ bool mentions_memory(const std::string& text) {
 }
 
 Failure out_of_memory(const std::string& what) {
-  return {ErrorCode::OutOfMemory, "memory ran out" + (what.empty() ? what : " (" + first_line(what) + ")") +
-                                      "; lower cohort, batch_size, eval_batch_size or max_len, set "
-                                      "gradient_checkpointing: true, or hold the "
-                                      "weights in less with dtype: bfloat16"};
+  return {ErrorCode::OutOfMemory,
+          "memory ran out" + (what.empty() ? what : " (" + first_line(what) + ")") +
+              "; lower cohort, batch_size, max_len or (on a GPU) eval_batch_size, "
+              "set gradient_checkpointing: true, or hold the weights in less with dtype: bfloat16"};
 }
 
 }  // namespace

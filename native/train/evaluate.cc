@@ -17,9 +17,10 @@
 namespace fltac {
 namespace {
 
-// On a CPU more rows gain nothing in the products, and fewer stay in the cache: with MiniLM passes of 256 to
-// 1,024 tokens a thread took the least time (within 3 %), of 4,096 some 6 % more; at bert-base's shape all
-// took the same (docs/performance.md). Another device wants as many rows as it can get.
+// On a CPU more rows gain nothing in the products, and fewer stay in the cache: with MiniLM on two
+// threads passes of 256 to 2,048 tokens took the least time (within 4 %), of 4,096 and 8,192 7 to 9 % more;
+// at bert-base's shape all took the same (docs/performance.md). Another device wants as many rows as it can
+// get.
 constexpr int64_t kTokensOfThread = 1024;
 
 std::vector<Place> places_of(const Architecture& architecture, std::span<const EvaluateJob> jobs) {

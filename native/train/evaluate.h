@@ -32,7 +32,8 @@ struct Evaluation {
 
 // Evaluates without dropout; results are in the order of each job's examples. Examples of all jobs are taken
 // by length, several jobs' side by side in a pass (train/passes.h): a job's numbers are those of the job
-// alone, but for the rounding of sums over another number of rows. Whole models (AdapterSpec::full) are
+// alone, but for the rounding of sums over another number of rows: on a CPU a pass has as many as the threads
+// allow, so that the last digits depend on their number, too. Whole models (AdapterSpec::full) are
 // evaluated one after another. Memory beside the results: the activations of one layer for a pass's tokens.
 // Throws Shape for examples that do not fit, or a job without any target.
 std::vector<Evaluation> evaluate(const AdapterBank& bank, std::span<const EvaluateJob> jobs,

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { evaluate } from '../../src/engine/index.js';
+import { evaluate, setThreads } from '../../src/engine/index.js';
 import type { AdapterBank, EvaluateJob, EvaluateResult, Examples } from '../../src/engine/index.js';
 import { exampleCount } from '../../src/engine/examples.js';
+import { resolveThreads } from '../../src/engine/threads.js';
 import { predictionOf } from '../../src/federation/metrics.js';
 import { Generator } from '../../src/numpy/index.js';
 import { difference, largest } from '../support/compare.js';
@@ -178,6 +179,25 @@ describe('evaluation', () => {
     });
     await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
     expect(done).toBeLessThan(6000);
+    dispose();
+  });
+
+  it.each([1, 2])('takes no more than 1,024 tokens for each of %d threads of a CPU at a time', async (threads) => {
+    const { bank, dispose } = await openBank(
+      familyFixture('roberta'),
+      1,
+      { targetModules: ['query'] },
+      { device: 'cpu' },
+    );
+    const examples = classExamples(1, Array<number>(3000).fill(30));
+    const told: number[] = [];
+    setThreads(threads);
+    try {
+      await evaluate(bank, [{ row: 0, examples }], { batchSize: 1e9, onProgress: (done) => told.push(done) });
+    } finally {
+      setThreads(resolveThreads(0));
+    }
+    expect(told[0]).toBe(Math.floor((1024 * threads) / 30));
     dispose();
   });
 });

@@ -21,7 +21,9 @@ export const EVALUATION_KEYS = {
     ...FREE_KEY,
     kind: integer({ min: 1 }),
     default: 64,
-    meaning: 'sequences of one evaluation batch',
+    meaning:
+      'rows of one of the max_eval_batches, so a smaller one evaluates fewer rows; a pass has at most the tokens of so many ' +
+      'of the longest rows, and on a CPU at most 1,024 for each thread, however many those are',
   }),
   report: key({
     ...FREE_KEY,
