@@ -1,10 +1,11 @@
 // A run that ends at its first training step (bench/start-up.mjs) or after a round (bench/round-memory.mjs).
 // usage: fltac_start.mjs start|round MODEL TASKS CACHE RUN RESULT.json [KEY=VALUE...]
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../dist/config/index.js';
 import { loadScenario, resolveModel } from '../../dist/data/scenario.js';
 import { trainRun } from '../../dist/run/train.js';
+import { memoryOf } from '../lib/memory.mjs';
 
 /** A run of one round of GLUE. */
 export function configOf(model, tasks, cache, run, settings = []) {
@@ -53,8 +54,7 @@ async function start([model, tasks, cache, run, result]) {
 
 async function round([model, tasks, cache, run, , ...settings]) {
   const { seconds } = await trainRun(configOf(model, tasks.split(','), cache, run, settings), { overwrite: true });
-  const peakBytes = 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
-  console.log(JSON.stringify({ peakBytes, seconds }));
+  console.log(JSON.stringify({ peakBytes: memoryOf('VmHWM'), seconds }));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
