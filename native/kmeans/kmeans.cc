@@ -36,12 +36,12 @@ void check(const RowSet& rows, const KmeansOptions& options) {
     if (value < 1) fail(ErrorCode::Usage, "K-means needs ", name, " of 1 or more, found ", value);
   };
   if (!options.auto_k) at_least_one("k", options.k);
-  at_least_one("n_init", options.n_init);
-  at_least_one("max_iter", options.max_iter);
+  at_least_one("nInit", options.n_init);
+  at_least_one("maxIter", options.max_iter);
   at_least_one("a number of rows", rows.rows());
   at_least_one("a number of columns", rows.columns());
   if (options.auto_k && options.most_k < 2)
-    fail(ErrorCode::Usage, "K-means needs a most_k of 2 or more to choose k, found ", options.most_k);
+    fail(ErrorCode::Usage, "K-means needs a mostK of 2 or more to choose k, found ", options.most_k);
   if (!std::isfinite(options.tol) || options.tol < 0) {
     fail(ErrorCode::Usage, "K-means needs a tol that is finite and not negative, found ", options.tol);
   }
@@ -50,7 +50,7 @@ void check(const RowSet& rows, const KmeansOptions& options) {
       fail(ErrorCode::Usage, "K-means takes ", name, " of at most ", limit, ", found ", value);
   };
   at_most("k", options.k, kMaxClusters);
-  at_most("n_init", options.n_init, kMaxStarts);
+  at_most("nInit", options.n_init, kMaxStarts);
 }
 
 // What only the gram path can do and the options ask for; null for nothing.

@@ -1,7 +1,7 @@
 /** A command line's faults, told all at once as those of a configuration are; commander itself stops at the first. */
 import type { Command } from 'commander';
 import { throwFaults, type Fault } from '../config/faults.js';
-import { didYouMean } from '../config/suggest.js';
+import { didYouMean } from '../suggest.js';
 import { gatherValues } from './arguments.js';
 import { takesConfig } from './config-options.js';
 

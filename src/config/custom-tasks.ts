@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { climbs, isRepoId, isRevision } from '../data/hub/names.js';
 import type { Kind } from './kinds.js';
-import { didYouMean } from './suggest.js';
+import { didYouMean } from '../suggest.js';
 import { describeValue } from './yaml.js';
 
 /** What the rows of a task are. */

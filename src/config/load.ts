@@ -13,7 +13,7 @@ import type { Rule } from './rules.js';
 import type { ScenarioChoice } from './scenarios.js';
 import { CONFIG_KEYS, camelName, defaultOf, flagName, isConfigKey, keyRow } from './schema.js';
 import type { ConfigKey, RunConfig } from './schema.js';
-import { didYouMean, nearest } from './suggest.js';
+import { didYouMean, nearest } from '../suggest.js';
 import { describeValue, parseYamlValue, readYamlFile } from './yaml.js';
 
 /** Where values come from; all optional. */

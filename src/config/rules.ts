@@ -4,7 +4,7 @@ import { presetShape } from '../models/presets.js';
 import { deviceMapFaults, deviceMapMessage } from '../engine/placement.js';
 import { scenarioRow } from './scenarios.js';
 import type { ConfigKey, RunConfig } from './schema.js';
-import { didYouMean } from './suggest.js';
+import { didYouMean } from '../suggest.js';
 
 export interface Rule {
   /** the keys it looks at; the first that the user gave is named with the message */

@@ -1,4 +1,5 @@
 /** The addon's exports as native/addon.cc lists them. Only the engine folder uses this. */
+import { FltacError } from '../errors.js';
 import { loadAddon } from './load.js';
 import type {
   AdapterLayout,
@@ -143,6 +144,7 @@ export async function callNative<T>(
   const here = new Error();
   const addon = native();
   const { signal, onProgress } = options;
+  requireSignal(signal);
   const control = addon.createControl();
   const stop = () => addon.cancel(control);
   const hooks: Hooks = { control };
@@ -179,6 +181,14 @@ export async function callNative<T>(
   } finally {
     signal?.removeEventListener('abort', stop);
   }
+}
+
+/** Signals of other realms and of polyfills are taken, too. */
+function requireSignal(signal: unknown): void {
+  if (signal === undefined || signal === null) return;
+  const { aborted, addEventListener } = signal as { aborted?: unknown; addEventListener?: unknown };
+  if (typeof aborted === 'boolean' && typeof addEventListener === 'function') return;
+  throw new FltacError('USAGE', 'signal must be the signal of an AbortController, found something else');
 }
 
 function throwFailure(failure: { error: unknown } | undefined): void {

@@ -263,7 +263,10 @@ describe('the space delta_w', () => {
     [{ space: 'lora' }, 'USAGE', /one of parameters, delta_w, found "lora"/],
     [{ metric: 'cosine', path: 'fused' }, 'UNSUPPORTED', /cosine needs the path "gram"/],
     [{ device: 'gpu' }, 'USAGE', /one of auto, cpu, cuda/],
-    [{ k: 'auto', mostK: 1 }, 'USAGE', /most_k of 2 or more/],
+    [{ k: 'auto', mostK: 1 }, 'USAGE', /mostK of 2 or more/],
+    [{ nInit: 0 }, 'USAGE', /needs nInit of 1 or more/],
+    [{ maxIter: 0 }, 'USAGE', /needs maxIter of 1 or more/],
+    [{ nInit: 2e6 }, 'USAGE', /takes nInit of at most/],
     [{ seed: -1 }, 'USAGE', /seed/],
   ])('and other options that do not fit are refused: %j', async (changes, code, message) => {
     const options = { rows: 4, columns: 3, k: 2, ...changes } as Parameters<typeof kmeans>[1];
@@ -382,7 +385,7 @@ describe('rows', () => {
   it.each([
     [() => kmeans(new Float32Array(12), { k: 2, rows: 4 }), 'USAGE'],
     [() => kmeans(new Float32Array(12), { k: 2, rows: 4, columns: 4 }), 'SHAPE'],
-    [() => kmeans([new Float32Array(12)], { k: 2 }), 'SHAPE'],
+    [() => kmeans([new Float32Array(12)], { k: 2 }), 'USAGE'],
     [() => kmeans([new Float32Array(12)], { k: 2, columns: 5 }), 'SHAPE'],
     [() => kmeans([], { k: 2 }), 'USAGE'],
     [() => kmeans([{ file: '/nowhere/x.safetensors' }], { k: 2 }), 'IO'],

@@ -288,7 +288,7 @@ void auto_finds_the_number_of_clusters() {
     EXPECT(result.k == n && result.inertia == 0.0);
   }
   options.most_k = 1;
-  EXPECT_FAILS(ErrorCode::Usage, "most_k of 2", kmeans(blobs(1, 5, 5, 2, 3.0).rows(), 5, options));
+  EXPECT_FAILS(ErrorCode::Usage, "mostK of 2", kmeans(blobs(1, 5, 5, 2, 3.0).rows(), 5, options));
 }
 
 }  // namespace

@@ -286,8 +286,8 @@ void empty_clusters_are_seeded_again() {
 void bad_input_is_named() {
   Data data = blobs(17, 5, 700, 2, 1.0);
   EXPECT_FAILS(ErrorCode::Usage, "k of 1 or more, found 0", cluster(data, options_of(0)));
-  EXPECT_FAILS(ErrorCode::Usage, "n_init", cluster(data, options_of(2, 0, 0)));
-  EXPECT_FAILS(ErrorCode::Usage, "n_init", cluster(data, options_of(2, 0, 2'000'000)));
+  EXPECT_FAILS(ErrorCode::Usage, "nInit", cluster(data, options_of(2, 0, 0)));
+  EXPECT_FAILS(ErrorCode::Usage, "nInit", cluster(data, options_of(2, 0, 2'000'000)));
   EXPECT_FAILS(ErrorCode::Usage, "rows", kmeans({}, 3, options_of(1)));
   EXPECT_FAILS(ErrorCode::Usage, "columns", kmeans(data.rows(), 0, options_of(1)));
   KmeansOptions options = options_of(2);
@@ -295,7 +295,7 @@ void bad_input_is_named() {
   EXPECT_FAILS(ErrorCode::Usage, "tol", cluster(data, options));
   options.tol = 0;
   options.max_iter = 0;
-  EXPECT_FAILS(ErrorCode::Usage, "max_iter", cluster(data, options));
+  EXPECT_FAILS(ErrorCode::Usage, "maxIter", cluster(data, options));
   const std::vector<const float*> many(20000, data.values[0].data());
   options = options_of(2);
   options.path = KmeansPath::kGram;

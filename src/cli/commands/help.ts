@@ -1,6 +1,6 @@
 /** `fltac help`, and `fltac bench help` alike: commander's own passes over a command that there is not. */
 import type { Command } from 'commander';
-import { didYouMean } from '../../config/suggest.js';
+import { didYouMean } from '../../suggest.js';
 import { FltacError } from '../../errors.js';
 
 /** Replaces the help command of `command` and of the groups below it. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { didYouMean, editDistance, nearest } from '../../src/config/suggest.js';
+import { didYouMean, editDistance, nearest } from '../src/suggest.js';
 
 it.each([
   ['', '', 0],
