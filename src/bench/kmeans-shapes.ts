@@ -55,12 +55,16 @@ function parseShape(word: string, { nInit, maxIter }: ShapeDefaults): KmeansBenc
   return shape;
 }
 
-/** `50 x 148994, k 5, 10 starts`; iterations only where they are not scikit-learn's 300. */
+/** `50 x 148,994, k 5, 10 starts`; iterations only where they are not scikit-learn's 300. */
 export function shapeText({ batch, rows, columns, k, nInit, maxIter }: KmeansBenchShape): string {
   return [
-    `${batch > 1 ? `${batch} of ` : ''}${rows} x ${columns}`,
-    `k ${k}`,
-    `${nInit} start${nInit === 1 ? '' : 's'}`,
-    ...(maxIter === 300 ? [] : [`at most ${maxIter} iterations`]),
+    `${batch > 1 ? `${counted(batch)} of ` : ''}${counted(rows)} x ${counted(columns)}`,
+    `k ${counted(k)}`,
+    `${counted(nInit)} start${nInit === 1 ? '' : 's'}`,
+    ...(maxIter === 300 ? [] : [`at most ${counted(maxIter)} iteration${maxIter === 1 ? '' : 's'}`]),
   ].join(', ');
+}
+
+function counted(count: number): string {
+  return count.toLocaleString('en');
 }

@@ -1,7 +1,10 @@
 /** Measurements that `fltac bench` wrote, as the report draws them: times of sides on the same work. */
 import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import { z } from 'zod';
 import { KMEANS_SCHEMA } from '../bench/kmeans-report.js';
+import type { TrainReport } from '../bench/train-report.js';
+import { shapeText } from '../bench/kmeans-shapes.js';
 import { FltacError, messageOf } from '../errors.js';
 
 /** One side's time for one piece of work. */
@@ -11,6 +14,8 @@ export interface BenchTime {
   readonly seconds: { readonly least: number; readonly median: number; readonly most: number };
   /** median over rounds of this side's time / fltac's; null of fltac itself */
   readonly ratio: number | null;
+  /** of K-means: the inertia of what this side found / that of fltac's; null of fltac itself */
+  readonly inertiaRatio?: number | null;
 }
 
 /** The same work by several sides. */
@@ -21,11 +26,14 @@ export interface BenchWork {
 }
 
 export interface Bench {
+  /** what was computed and, where figures of different settings would look alike, with which */
   readonly title: string;
-  /** what was measured, on which machine */
+  /** sentences: what was measured, on which machine, when, and where it is kept */
   readonly about: string;
   readonly works: readonly BenchWork[];
 }
+
+const TRAIN_SCHEMA: TrainReport['schema'] = 'fltac.bench.train/1';
 
 const number = z.number().nonnegative();
 const SPREAD = z.object({ least: number, median: number, most: number });
@@ -33,18 +41,30 @@ const MACHINE = z.object({ cpu: z.string(), cores: z.number() });
 
 const KMEANS = z.object({
   schema: z.literal(KMEANS_SCHEMA),
-  machine: MACHINE.extend({ device: z.string() }),
+  measuredAt: z.string(),
+  machine: MACHINE.extend({ device: z.string(), threads: z.number(), gpu: z.string().nullable() }),
   settings: z.object({ repeat: z.number() }),
   shapes: z.array(
     z.object({
-      shape: z.object({ batch: z.number(), rows: z.number(), columns: z.number(), k: z.number(), nInit: z.number() }),
-      results: z.array(z.object({ side: z.string(), milliseconds: SPREAD, ratio: z.number() })),
+      shape: z.object({
+        batch: z.number(),
+        rows: z.number(),
+        columns: z.number(),
+        k: z.number(),
+        nInit: z.number(),
+        maxIter: z.number(),
+      }),
+      results: z.array(
+        // An inertia that is not finite is null in JSON.
+        z.object({ side: z.string(), milliseconds: SPREAD, ratio: z.number(), inertiaRatio: z.number().nullable() }),
+      ),
     }),
   ),
 });
 
 const TRAIN = z.object({
-  schema: z.literal('fltac.bench.train/1'),
+  schema: z.literal(TRAIN_SCHEMA),
+  created: z.string(),
   machine: MACHINE,
   model: z.object({ id: z.string() }),
   work: z.object({
@@ -53,6 +73,9 @@ const TRAIN = z.object({
     steps: z.number(),
     adapters: z.number(),
     maxLen: z.number(),
+    rank: z.number(),
+    dtype: z.string(),
+    threads: z.number(),
     repeat: z.number(),
   }),
   sides: z.array(z.object({ name: z.string(), padding: z.string(), seconds: SPREAD, ratio: z.number().nullable() })),
@@ -71,27 +94,35 @@ export async function readBench(file: string): Promise<Bench> {
   } catch (cause) {
     throw new FltacError('FORMAT', `${file} is not JSON: ${messageOf(cause)}`, { cause });
   }
+  const { schema } = z.object({ schema: z.unknown() }).catch({ schema: undefined }).parse(value);
+  if (schema !== KMEANS_SCHEMA && schema !== TRAIN_SCHEMA) {
+    throw new FltacError(
+      'FORMAT',
+      `${file} is no benchmark's file: expected one that fltac bench kmeans or fltac bench train wrote (--out)`,
+    );
+  }
   const found = BENCH.safeParse(value);
   if (!found.success) {
     const faults = z.prettifyError(found.error).replaceAll(/\s*\n\s*/g, ' ');
-    const expected = 'expected a file that fltac bench kmeans or fltac bench train wrote (--out)';
-    throw new FltacError('FORMAT', `${file} is not a measurement: ${expected}; ${faults}`);
+    throw new FltacError('FORMAT', `${file} is a benchmark's file (${schema}), but damaged: ${faults}`);
   }
-  return found.data.schema === KMEANS_SCHEMA ? kmeansBench(found.data) : trainBench(found.data);
+  return found.data.schema === KMEANS_SCHEMA ? kmeansBench(found.data, file) : trainBench(found.data, file);
 }
 
-function kmeansBench({ machine, settings, shapes }: z.infer<typeof KMEANS>): Bench {
+function kmeansBench({ machine, measuredAt, settings, shapes }: z.infer<typeof KMEANS>, file: string): Bench {
+  const { device, gpu, threads } = machine;
   return {
     title: 'K-means',
-    about: `whole calls on data in memory, ${settings.repeat} times each in turn; ${machineText(machine)}, ${machine.device}`,
+    about:
+      `Whole calls on data in memory, ${timesText(settings.repeat, Math.max(...shapes.map(({ results }) => results.length)))}; ${machineText(machine, threads)}, ` +
+      `${gpu ?? device.toUpperCase()}. ${sourceText(file, measuredAt)}`,
     works: shapes.map(({ shape, results }) => ({
-      name:
-        `${shape.batch > 1 ? `${shape.batch} x ` : ''}${shape.rows} x ${shape.columns.toLocaleString('en')}, ` +
-        `k ${shape.k}, ${shape.nInit} starts`,
-      times: results.map(({ side, milliseconds: { least, median, most }, ratio }) => ({
+      name: shapeText(shape),
+      times: results.map(({ side, milliseconds: { least, median, most }, ratio, inertiaRatio }) => ({
         side,
         seconds: { least: least / 1000, median: median / 1000, most: most / 1000 },
         ratio: side === 'fltac' ? null : ratio,
+        inertiaRatio: side === 'fltac' ? null : inertiaRatio,
       })),
     })),
   };
@@ -102,13 +133,14 @@ const PADDINGS: Readonly<Record<string, string>> = {
   max_len: ', padded to max_len',
 };
 
-function trainBench({ machine, model, work, sides }: z.infer<typeof TRAIN>): Bench {
-  const { adapters, steps, batchSize, maxLen, repeat } = work;
+function trainBench({ machine, created, model, work, sides }: z.infer<typeof TRAIN>, file: string): Bench {
+  const { adapters, steps, batchSize, maxLen, rank, dtype, threads, repeat } = work;
   return {
-    title: `Local fine-tuning of ${model.id}`,
+    title: `Local fine-tuning of ${model.id} in ${dtype}, ${counted(adapters, 'adapter')} of rank ${rank}`,
     about:
-      `${adapters} x ${steps} steps of ${batchSize} rows, at most ${maxLen} tokens, ${repeat} times each in turn; ` +
-      machineText(machine),
+      `${counted(adapters, 'adapter')} of ${counted(steps, 'step')} of ${counted(batchSize, 'row')}, at most ` +
+      `${maxLen.toLocaleString('en')} tokens, ${timesText(repeat, sides.length)}; ${machineText(machine, threads)}. ` +
+      sourceText(file, created),
     works: [
       {
         name: work.tasks.join(', '),
@@ -122,6 +154,21 @@ function trainBench({ machine, model, work, sides }: z.infer<typeof TRAIN>): Ben
   };
 }
 
-function machineText({ cpu, cores }: z.infer<typeof MACHINE>): string {
-  return `${cpu}, ${cores} cores`;
+function timesText(repeat: number, sides: number): string {
+  const times = repeat === 1 ? 'once' : `${repeat} times`;
+  if (sides < 2) return times;
+  return repeat === 1 ? `${times} each` : `${times} each, in turn`;
+}
+
+function machineText({ cpu, cores }: z.infer<typeof MACHINE>, threads: number): string {
+  return `${cpu}, ${counted(threads, 'thread')} on ${counted(cores, 'core')}`;
+}
+
+/** `kmeans.json of 2026-11-26` */
+function sourceText(file: string, when: string): string {
+  return `${path.basename(file)} of ${when.slice(0, 10)}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -99,7 +99,7 @@ export async function drawReport(
       title: runs.length > 1 ? `Clients and clusters: ${run.name}` : 'Clients and clusters',
       figures: each[i]!,
     })),
-    ...(speed.length === 0 ? [] : [{ id: 'speed', title: 'Speed beside peers', figures: speed }]),
+    ...(speed.length === 0 ? [] : [{ id: 'speed', title: 'Speed', figures: speed }]),
   ];
   const html = renderPage({
     title: `fltac: ${first.config.scenario}`,

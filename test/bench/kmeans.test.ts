@@ -25,10 +25,10 @@ describe('shapes of the K-means benchmark', () => {
   it('have names, of which several may be listed with others', () => {
     const found = parseShapes(['bert', '3x4x2', 'points'], DEFAULTS);
     expect(found.map(shapeText)).toEqual([
-      '50 x 148994, k 5, 10 starts',
+      '50 x 148,994, k 5, 10 starts',
       '3 x 4, k 2, 10 starts',
-      '100000 x 128, k 100, 10 starts, at most 25 iterations',
-      '1000000 x 64, k 256, 1 start, at most 25 iterations',
+      '100,000 x 128, k 100, 10 starts, at most 25 iterations',
+      '1,000,000 x 64, k 256, 1 start, at most 25 iterations',
     ]);
     expect(KMEANS_PRESETS['adapters']!.shapes).toEqual(parseShapes(['bert', 'bert-16', 'llama', 'many'], DEFAULTS));
   });

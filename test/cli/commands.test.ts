@@ -33,7 +33,11 @@ describe('wrong usage', () => {
     [['generate', 'org/model', '--override', 'scenario=glue'], /is of scenario glue, which classifies/],
     [['judge', 'a.jsonl'], /--model <name>: is missing, and is needed/],
     [['verify'], /missing required argument 'run'/],
-    [['report'], /missing required argument 'run'/],
+    [['report'], /report needs one or more runs' folders$/m],
+    [
+      ['report', '--bench', 'k1.json', 'results/run'],
+      /--bench takes every word after it \(k1\.json, results\/run\), so name runs first/,
+    ],
     [['report', 'no-such-a', 'no-such-b'], /no-such-a is not a run's folder/],
     [['tensorboard', 'no-such-a', 'no-such-b'], /no-such-a is not a run's folder/],
     [['report', 'x', '--format', 'png'], /--format is of the files of --figures <folder>, which is not given/],

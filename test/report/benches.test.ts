@@ -46,12 +46,52 @@ describe('measurements in a report', () => {
     );
   });
 
+  it('of training look different where settings do, and name file and date', async () => {
+    const figures = await Promise.all(
+      ['train-minilm-cpu.json', 'train-minilm-bf16-epyc-cpu.json'].map(async (name) =>
+        benchFigure(await readBench(join(RESULTS, name)), 'bench-1'),
+      ),
+    );
+    expect(figures.map(({ title }) => title)).toEqual([
+      expect.stringMatching(/in float32, 1 adapter of rank 4: time beside peers$/),
+      expect.stringMatching(/in bfloat16, 1 adapter of rank 4: time beside peers$/),
+    ]);
+    expect(figures[0]!.caption).toMatch(
+      /^1 adapter of 4 steps of 32 rows, at most 128 tokens, 3 times each, in turn; .*, 2 threads on 2 cores\. train-minilm-cpu\.json of \d{4}-\d\d-\d\d\. /,
+    );
+  });
+
+  it('of K-means tell the inertia of each side and the limits of iterations', async () => {
+    const bench = await readBench(join(RESULTS, 'kmeans-million.json'));
+    const { svg, table, caption, title } = benchFigure(bench, 'bench-1');
+    expect(bench.works[0]!.name).toBe('1,000,000 x 64, k 256, 1 start, at most 25 iterations');
+    expect(table!.head.at(-1)).toBe('inertia / fltac');
+    expect(table!.rows.map((row) => row.at(-1))).toEqual(['', '1.000194']);
+    expect(svg).toContain('inertia 1.0002');
+    expect(caption).toMatch(/^Whole calls on data in memory, once each; .*kmeans-million\.json of 20.*Inertia is/);
+    expect(title).toBe('K-means: time beside peers');
+  });
+
+  it('without peers do not speak of any', async () => {
+    const { title, caption, table } = benchFigure(await readBench(join(RESULTS, 'kmeans-llama-own.json')), 'bench-1');
+    expect(title).toBe('K-means: time');
+    expect(caption).toMatch(/^Whole calls on data in memory, 5 times; /);
+    expect(caption).not.toMatch(/peer|Inertia|each/);
+    expect(table!.head).not.toContain('inertia / fltac');
+  });
+
   it('there are of K-means and of training', () => {
     expect(KEPT).toEqual(expect.arrayContaining(['kmeans-bert.json', 'train-minilm-cpu.json']));
   });
 
   it.each([
-    ['{"schema": "another"}', /is not a measurement: expected a file that fltac bench/],
+    ['{"schema": "another"}', /is no benchmark's file: expected one that fltac bench/],
+    [
+      '{"name": "fltac", "version": "0.1.0"}',
+      /x\.json is no benchmark's file: expected one that fltac bench kmeans or fltac bench train wrote \(--out\)$/,
+    ],
+    ['[]', /is no benchmark's file/],
+    ['{"schema": "fltac.bench.train/1"}', /is a benchmark's file \(fltac\.bench\.train\/1\), but damaged: .*machine/],
     ['{', /is not JSON/],
   ])('that are none are refused: %s', async (text, message) => {
     const file = join(temporaryFolder(), 'x.json');

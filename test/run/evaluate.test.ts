@@ -71,7 +71,9 @@ describe('evaluating a saved round', () => {
     const usage = (message: RegExp) => ({ code: 'USAGE', message: expect.stringMatching(message) as string });
     await expect(evaluate({ folder: root })).rejects.toMatchObject(usage(/it has no config.yaml/));
     await expect(evaluate({ folder: path.join(root, 'x') })).rejects.toMatchObject(usage(/is not a run's folder/));
-    await expect(evaluate({ round: 7 })).rejects.toMatchObject(usage(/round 7 is not saved .*saved are 1, 2, 3/));
+    await expect(evaluate({ round: 7 })).rejects.toMatchObject(
+      usage(/round 7 is not saved .*saved are 1, 2, 3; 0 is the untuned backbone/),
+    );
     await expect(evaluate({ tasks: ['cola'] })).rejects.toMatchObject(usage(/no task cola; its tasks are sst2, mrpc/));
   });
 

@@ -18,6 +18,7 @@ interface Options {
   out?: string;
   figures?: string;
   format: FigureFormat;
+  bench?: string[];
   json?: boolean;
 }
 
@@ -29,7 +30,8 @@ export function addReport(program: Command, { io }: CommandContext): void {
       'Draws one or several runs of a scenario as one HTML page that loads nothing: scores beside floors, curves, clients, ' +
         'clusters, adapters round by round, and what it cost.',
     )
-    .argument('<run...>', "runs' folders")
+    .usage('[options] <run...>')
+    .argument('[run...]', "runs' folders")
     .option('--out <file>', "where the page goes (default: report.html in the first run's folder)")
     .option('--figures <folder>', 'write each picture there as a file, too')
     .addOption(new Option('--format <format>', 'of these files').choices(['svg', 'png']).default('svg'))
@@ -37,6 +39,7 @@ export function addReport(program: Command, { io }: CommandContext): void {
     .option('--json', 'print what was drawn as JSON')
     .addHelpText('after', EXAMPLES)
     .action(async (folders: string[], { json, ...options }: Options) => {
+      requireRuns(folders, options);
       if (options.figures === undefined && command.getOptionValueSource('format') === 'cli') {
         throw new FltacError('USAGE', '--format is of the files of --figures <folder>, which is not given');
       }
@@ -45,6 +48,16 @@ export function addReport(program: Command, { io }: CommandContext): void {
       const format: Format = json === true ? 'json' : 'text';
       printResult(io, format, outcome, reportText);
     });
+}
+
+/** Commander would only say that an argument is missing, not where it went. */
+function requireRuns(folders: readonly string[], { bench }: Options): void {
+  if (folders.length > 0) return;
+  const hint =
+    bench === undefined
+      ? ''
+      : `: --bench takes every word after it (${bench.join(', ')}), so name runs first, as in fltac report <run> --bench <file>`;
+  throw new FltacError('USAGE', `report needs one or more runs' folders${hint}`);
 }
 
 function reportText({ page, bytes: size, runs, absent, files }: ReportOutcome): string {

@@ -8,8 +8,14 @@ import { WIDTH, type Figure } from './figure.js';
 /** Heights in pixels: of a side's row, and of what is between two pieces of work. */
 const ROW = 26;
 const BETWEEN = 30;
-/** Room beside the last mark for its label, as a factor of the largest time. */
+/** Least room beside the last mark for its label, as a factor of the largest time. */
 const LABEL_ROOM = 6;
+/** Width in pixels of a label's letter, and of what is between it and the mark and the edge. */
+const LETTER = 6.2;
+const LABEL_GAP = 16;
+/** Right margin, and what is left of the axis beside the sides' names. */
+const MARGIN = 16;
+const AXIS = 24;
 
 /** Least and largest value of the scale. */
 type Domain = [number, number];
@@ -29,36 +35,57 @@ function roundBelow(value: number): number {
 }
 
 function ticksOver([low, high]: Domain): number[] {
+  // A label at the very end would be cut off.
+  const last = low * (high / low) ** 0.96;
   const first = Math.floor(Math.log10(low));
   const decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => first + i);
   const at = (steps: readonly number[]) =>
-    decades.flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))).filter((t) => t >= low && t <= high);
+    decades.flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`))).filter((t) => t >= low && t <= last);
   const all = at(STEPS);
   return all.length <= MOST_TICKS ? all : at([1]);
+}
+
+/** From below the least time to where the label of a mark at the largest one ends. */
+function domainOf(least: number, most: number, labelShare: number): Domain {
+  const low = roundBelow(Math.max(SHORTEST, least / 1.1));
+  const share = Math.min(0.7, labelShare);
+  return [low, most * Math.max(LABEL_ROOM, (most / low) ** (share / (1 - share)))];
 }
 
 /** One measurement: a row for each side, the work's above one another; the scale is logarithmic. */
 export function benchFigure(bench: Bench, id: string): Figure {
   const points = bench.works.flatMap(({ name, times }) =>
-    times.map(({ side, seconds, ratio }) => ({ work: name, side, ratio, ...seconds })),
+    times.map(({ side, seconds, ratio, inertiaRatio = null }) => ({
+      work: name,
+      side,
+      ratio,
+      inertiaRatio,
+      ...seconds,
+    })),
   );
   const sides = [...new Set(points.map(({ side }) => side))];
   const works = bench.works.map(({ name }) => name);
-  const title = `${bench.title}: time beside peers`;
+  const peers = points.some(({ ratio }) => ratio !== null);
+  const judged = points.some(({ inertiaRatio }) => inertiaRatio !== null);
+  const title = `${bench.title}: ${peers ? 'time beside peers' : 'time'}`;
   type Point = (typeof points)[number];
-  const label = (point: Point) => `${timeText(point.median)}${ratioText(point.ratio)}`;
+  const label = (point: Point) =>
+    `${timeText(point.median)}${ratioText(point.ratio)}${inertiaText(point.inertiaRatio)}`;
   const colour = ({ side }: { side: string }) => colourOf(sides.indexOf(side));
   const at = { y: 'side', fy: 'work' } as const;
-  const domain: Domain = [
-    roundBelow(Math.max(SHORTEST, Math.min(...points.map(({ least }) => least)) / 1.1)),
-    Math.max(...points.map(({ most }) => most)) * LABEL_ROOM,
-  ];
+  const marginLeft = AXIS + 7 * Math.max(...sides.map((side) => side.length));
+  const labelWidth = LABEL_GAP + LETTER * Math.max(...points.map((point) => label(point).length));
+  const domain = domainOf(
+    Math.min(...points.map(({ least }) => least)),
+    Math.max(...points.map(({ most }) => most)),
+    labelWidth / (WIDTH - marginLeft - MARGIN),
+  );
   const svg = draw({
     alt: `${title}: ${points.map((point) => `${point.work}, ${point.side} ${label(point)}`).join('; ')}`,
     width: WIDTH,
     height: 50 + works.length * (sides.length * ROW + BETWEEN),
-    marginLeft: 24 + 7 * Math.max(...sides.map((side) => side.length)),
-    marginRight: 16,
+    marginLeft,
+    marginRight: MARGIN,
     marginTop: 26,
     marginBottom: 40,
     x: {
@@ -66,7 +93,7 @@ export function benchFigure(bench: Bench, id: string): Figure {
       label: 'seconds',
       grid: true,
       ticks: ticksOver(domain),
-      tickFormat: (value: number) => String(value),
+      tickFormat: (value: number) => value.toLocaleString('en', { maximumSignificantDigits: 3 }),
       domain,
     },
     y: { label: null, domain: sides, type: 'band', padding: 0.2 },
@@ -95,10 +122,12 @@ export function benchFigure(bench: Bench, id: string): Figure {
     title,
     svg,
     caption:
-      `${bench.about}. The mark is the median, the line goes from the least to the most; "x" is how many times ` +
-      "fltac's time a peer takes, measured in turn. The scale is logarithmic.",
+      `${bench.about}. The mark is the median, the line goes from the least to the most.` +
+      (peers ? ' "x" is how many times fltac\'s time a peer takes, measured in turn.' : '') +
+      (judged ? " Inertia is that of a peer's clustering / that of fltac's: above 1, fltac's is the closer one." : '') +
+      ' The scale is logarithmic.',
     table: {
-      head: ['work', 'by', 'median', 'least', 'most', 'times fltac'],
+      head: ['work', 'by', 'median', 'least', 'most', 'times fltac', ...(judged ? ['inertia / fltac'] : [])],
       rows: points.map((p) => [
         p.work,
         p.side,
@@ -106,6 +135,7 @@ export function benchFigure(bench: Bench, id: string): Figure {
         timeText(p.least),
         timeText(p.most),
         p.ratio === null ? '' : p.ratio.toFixed(2),
+        ...(judged ? [p.inertiaRatio === null ? '' : p.inertiaRatio.toFixed(6)] : []),
       ]),
     },
   };
@@ -113,6 +143,10 @@ export function benchFigure(bench: Bench, id: string): Figure {
 
 function ratioText(ratio: number | null): string {
   return ratio === null ? '' : `, ${ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)} x`;
+}
+
+function inertiaText(ratio: number | null): string {
+  return ratio === null ? '' : `, inertia ${ratio.toFixed(4)}`;
 }
 
 /** `13.6 ms`, `2.40 s` */
