@@ -51,7 +51,10 @@ export async function findRound(folder: string, wanted: number | undefined): Pro
   const hasFile = round !== undefined && saved.includes(round);
   if (hasFile || round === 0) return { folder: absolute, round, hasFile };
   if (saved.length === 0) throw new FltacError('USAGE', `${absolute} has no saved round (adapters_round_<t>.pt)`);
-  throw new FltacError('USAGE', `round ${round} is not saved in ${absolute}; saved are ${saved.join(', ')}; 0 is the untuned backbone`);
+  throw new FltacError(
+    'USAGE',
+    `round ${round} is not saved in ${absolute}; saved are ${saved.join(', ')}; 0 is the untuned backbone`,
+  );
 }
 
 /**
