@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { throwFaults, type Fault } from '../config/faults.js';
 import { didYouMean } from '../suggest.js';
-import { gatherValues } from './arguments.js';
+import { gatherValues, pathOf } from './arguments.js';
 import { takesConfig } from './config-options.js';
 
 /** Has all commands below `program` tell all faults at once; those that take a configuration do so themselves. */
@@ -49,9 +49,4 @@ function strangers(command: Command): Fault[] {
       })),
     ...words.slice(most).map((origin) => ({ origin, message: 'is not expected here' })),
   ];
-}
-
-/** "fltac bench kmeans" */
-function pathOf(command: Command): string {
-  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 }

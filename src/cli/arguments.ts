@@ -71,3 +71,8 @@ function gatherValue(option: Option, faults: Fault[]): void {
     }
   });
 }
+
+/** A command as it is called: "fltac bench kmeans". */
+export function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+}

@@ -5,7 +5,7 @@ import type { Fault } from '../config/faults.js';
 import type { ConfigSources } from '../config/index.js';
 import { CONFIG_KEYS, GROUPS, camelName, flagName, keyRow } from '../config/schema.js';
 import type { ConfigKey } from '../config/schema.js';
-import { gatherValues } from './arguments.js';
+import { gatherValues, pathOf } from './arguments.js';
 
 /** Keys that have a named flag. */
 export const FLAG_KEYS: readonly ConfigKey[] = CONFIG_KEYS.filter((key) => keyRow(key).flag);
@@ -59,6 +59,7 @@ export function configSources(command: Command, env: NodeJS.ProcessEnv): ConfigS
     overrides: (options['override'] as string[] | undefined) ?? [],
     flags,
     unknownFlags: strangers(command.args),
+    command: pathOf(command),
     faults: CONFIG_COMMANDS.get(command) ?? [],
     knownFlags: command.options.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : long)),
     env,

@@ -4,12 +4,19 @@ import type { Log } from '../run/log.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Runs `work` with a signal that aborts on SIGINT or SIGTERM. */
-export async function interruptible<T>(log: Log, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` with a signal that aborts on SIGINT or SIGTERM.
+ * @param doing what the first signal has the work do, in words
+ */
+export async function interruptible<T>(
+  log: Log,
+  work: (signal: AbortSignal) => Promise<T>,
+  doing = 'finishing the step',
+): Promise<T> {
   const controller = new AbortController();
   const stop = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) process.exit(ExitCode.interrupted);
-    log.warn(`${name}: finishing the step; once more ends at once`);
+    log.warn(`${name}: ${doing}; once more ends at once`);
     controller.abort();
   };
   for (const name of SIGNALS) process.on(name, stop);

@@ -30,6 +30,8 @@ export interface ConfigSources {
   unknownFlags?: readonly string[];
   /** what is wrong with the command's other flags; reported with the other faults */
   faults?: readonly Fault[];
+  /** the command, for the hint at its help: "fltac train" */
+  command?: string | undefined;
   /** the flags that the command has, for suggestions */
   knownFlags?: readonly string[];
   /** default: process.env */
@@ -53,12 +55,12 @@ interface Given {
 /** All that the user gave, in order; what cannot be a value is a fault already. */
 type Collected = (Given | Fault)[];
 
-const HINT = 'All keys: docs/configuration.md; the flags: fltac <command> --help';
+const hint = (command = 'fltac <command>') => `All keys: docs/configuration.md; the flags: ${command} --help`;
 
 /** @throws USAGE naming every fault at once; IO never: an unreadable file is a wrong argument */
 export function loadConfig(sources: ConfigSources): LoadedConfig {
   const file = sources.file === undefined ? undefined : packagedFile(sources.file);
-  const loaded = resolve(collect({ ...sources, file }), sources.env ?? process.env);
+  const loaded = resolve(collect({ ...sources, file }), sources.env ?? process.env, sources.command);
   if (file === sources.file) return loaded;
   const taken = `there is no ${sources.file} here: ${file} is taken, which comes with fltac`;
   return { ...loaded, warnings: [taken, ...loaded.warnings] };
@@ -148,7 +150,7 @@ function unknownFlag(flag: string, known: readonly string[]): string {
   return `is not a flag of this command${name === undefined ? '' : `; did you mean ${name}?`}`;
 }
 
-function resolve(collected: Collected, env: NodeJS.ProcessEnv): LoadedConfig {
+function resolve(collected: Collected, env: NodeJS.ProcessEnv, command?: string): LoadedConfig {
   const faults: Fault[] = [];
   const values = new Map<ConfigKey, unknown>();
   const origins = new Map<ConfigKey, string>();
@@ -172,7 +174,7 @@ function resolve(collected: Collected, env: NodeJS.ProcessEnv): LoadedConfig {
   const config = withDefaults(values, env, faulty);
   const sound = RULES.filter((rule) => !rule.keys.some((key) => faulty.has(key)));
   for (const { origin, message } of broken(sound, config, origins)) faults.push({ origin, message });
-  throwFaults(faults, HINT);
+  throwFaults(faults, hint(command));
   const warnings = broken(WITHOUT_EFFECT, config, origins)
     .filter(({ key }) => !isDeepStrictEqual(values.get(key), defaultOf(key, { ...config, env })))
     .map(({ origin, message }) => `${origin} ${message}`);

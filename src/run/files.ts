@@ -11,6 +11,13 @@ function placeBeside(path: string): string {
   return `${path}.tmp-${process.pid}${String(places).padStart(6, '0')}`;
 }
 
+/** What the system said, without the name of the file beside, which is nobody's business. */
+function cannotWrite(path: string, beside: string, cause: unknown): FltacError {
+  const said = messageOf(cause);
+  const reason = said.includes(beside) ? said.replace(/, \w+ '[^]*$/, '') : said;
+  return new FltacError('IO', `${path} cannot be written: ${reason}`, { cause });
+}
+
 /** @throws FltacError IO naming the path */
 export function writeTextFile(path: string, text: string): Promise<void> {
   return writeWholeFile(path, Buffer.from(text, 'utf8'));
@@ -30,7 +37,7 @@ export async function writeWholeFile(path: string, bytes: Uint8Array): Promise<v
     await rename(beside, path);
   } catch (cause) {
     await rm(beside, { force: true }).catch(() => undefined);
-    throw new FltacError('IO', `${path} cannot be written: ${messageOf(cause)}`, { cause });
+    throw cannotWrite(path, beside, cause);
   }
 }
 
@@ -109,9 +116,17 @@ async function makeFolder(path: string): Promise<boolean> {
  * Proves, before long work, that a file can be written at a path, making its folder where it is absent.
  *
  * @returns the folders that were made, outermost first
- * @throws FltacError IO naming the path
+ * @throws FltacError IO naming the path, for a folder too
  */
 export async function assertWritable(path: string): Promise<string[]> {
+  if (
+    await stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    )
+  ) {
+    throw new FltacError('IO', `${path} cannot be written: it is a folder, expected the name of a file`);
+  }
   const beside = placeBeside(path);
   try {
     const made = await makeFolders(dirname(path));
@@ -119,6 +134,6 @@ export async function assertWritable(path: string): Promise<string[]> {
     await rm(beside);
     return made;
   } catch (cause) {
-    throw new FltacError('IO', `${path} cannot be written: ${messageOf(cause)}`, { cause });
+    throw cannotWrite(path, beside, cause);
   }
 }
