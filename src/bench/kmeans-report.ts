@@ -21,6 +21,8 @@ export interface KmeansBenchReport {
   /** fltac first, then the peers that were asked for */
   sides: KmeansBenchSide[];
   shapes: KmeansBenchShapeResult[];
+  /** only in a report of a benchmark that was stopped after some shapes: those that are missing, in order */
+  partial?: { unmeasured: KmeansBenchShape[] };
 }
 
 export interface KmeansBenchMachine {

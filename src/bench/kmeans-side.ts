@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { packageRoot } from '../engine/load.js';
 import { FltacError, messageOf } from '../errors.js';
 import type { KmeansBenchShape, KmeansSideName } from './kmeans-report.js';
-import { LineProcess } from './line-process.js';
+import { LineProcess, type Failure } from './line-process.js';
 
 /** What a side is started with. */
 export interface SideSettings {
@@ -36,7 +36,7 @@ export interface SideRun {
 }
 
 /** A line from a side. */
-export type SideReply = SideGreeting | { baseBytes: number } | SideRun | { failed: string };
+export type SideReply = SideGreeting | { baseBytes: number } | SideRun | Failure;
 
 /** Settings that may have been made for other processes' sake and slow a peer down: it runs as it comes. */
 const NOT_FOR_PEERS = new Set(['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT']);
@@ -84,14 +84,14 @@ export class KmeansSide {
     }
   }
 
-  /** @throws FltacError INTERNAL or IO for a side that fails, ABORTED */
+  /** @throws FltacError as LineProcess.read */
   async load(file: string, shape: KmeansBenchShape): Promise<{ baseBytes: number }> {
-    return this.ask<{ baseBytes: number }>({ op: 'load', file, shape });
+    return (await this.ask({ op: 'load', file, shape })) as { baseBytes: number };
   }
 
-  /** @throws FltacError INTERNAL or IO for a side that fails, ABORTED */
+  /** @throws FltacError as LineProcess.read */
   async run(request: Omit<Extract<SideRequest, { op: 'run' }>, 'op'>): Promise<SideRun> {
-    return this.ask<SideRun>({ op: 'run', ...request });
+    return (await this.ask({ op: 'run', ...request })) as SideRun;
   }
 
   /** Lets the process end. */
@@ -99,9 +99,7 @@ export class KmeansSide {
     await this.child.close();
   }
 
-  private async ask<T extends object>(request: SideRequest): Promise<T> {
-    const reply = (await this.child.ask(JSON.stringify(request))) as T | { failed: string };
-    if ('failed' in reply) throw new FltacError('INTERNAL', `the benchmark's side ${this.name}: ${reply.failed}`);
-    return reply;
+  private ask(request: SideRequest): Promise<unknown> {
+    return this.child.ask(JSON.stringify(request));
   }
 }

@@ -8,10 +8,10 @@ import { createInterface } from 'node:readline';
 import { kmeansBatch, setThreads } from '../engine/index.js';
 import { packageRoot } from '../engine/load.js';
 import type { KmeansResult } from '../engine/types.js';
-import { messageOf } from '../errors.js';
 import { readValues } from './kmeans-data.js';
 import type { KmeansBenchShape } from './kmeans-report.js';
 import type { SideReply, SideRequest, SideRun, SideSettings } from './kmeans-side.js';
+import { failureOf } from './line-process.js';
 
 const settings = JSON.parse(process.argv[2]!) as SideSettings;
 let shape: KmeansBenchShape;
@@ -75,6 +75,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer(request.op === 'load' ? load(request.file, request.shape) : await cluster(request));
   } catch (error) {
-    answer({ failed: messageOf(error) });
+    answer(failureOf(error));
   }
 }

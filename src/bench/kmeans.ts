@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildInfo, machineRates, setThreads } from '../engine/index.js';
+import { buildInfo, checkDevices, machineRates, setThreads } from '../engine/index.js';
 import type { MachineRates } from '../engine/native.js';
 import { memoryLimit } from '../engine/memory.js';
 import { resolveThreads } from '../engine/threads.js';
@@ -23,6 +23,7 @@ import type {
 import { shapeText } from './kmeans-shapes.js';
 import { KmeansSide } from './kmeans-side.js';
 import type { SideGreeting, SideRun } from './kmeans-side.js';
+import { programFault } from './program.js';
 import { median, statistics } from './statistics.js';
 
 export interface KmeansBenchOptions {
@@ -49,11 +50,14 @@ type Started = { name: KmeansSideName; side: KmeansSide; greeting: SideGreeting 
 /**
  * Clusters made-up groups (see `writeGroups`) of each shape by fltac and by each peer that can be had. Each side is a
  * process of its own that reads the data from one file and is kept for the shape; a run of a single start comes first,
- * untimed; then the sides take turns, each round beginning with another.
+ * untimed; then the sides take turns, each round beginning with another. Stopped after some shapes, it returns those, as
+ * a partial report.
  *
- * @throws FltacError USAGE for a shape that does not fit into memory, INTERNAL for a side that fails, ABORTED
+ * @throws FltacError USAGE for a shape that does not fit into memory, UNSUPPORTED for a device that is not there, the error
+ *   of a side that fails, ABORTED where it was stopped before a shape was measured
  */
 export async function benchKmeans(options: KmeansBenchOptions, context: BenchContext): Promise<KmeansBenchReport> {
+  checkDevices({ device: options.device });
   for (const shape of options.shapes) assertFits(shape);
   const threads = resolveThreads(options.threads, context.env);
   setThreads(threads);
@@ -71,18 +75,39 @@ class Bench {
   ) {}
 
   async run(): Promise<KmeansBenchReport> {
-    const { repeat, seed, tol, shapes } = this.options;
-    const rates = await machineRates();
+    const { repeat, seed, tol, shapes, peers } = this.options;
+    await this.findPython();
     const results: KmeansBenchShapeResult[] = [];
-    for (const shape of shapes) results.push(await this.measure(shape, rates));
+    let rates: MachineRates | undefined;
+    try {
+      for (const shape of shapes) {
+        results.push(await this.measure(shape, async () => (rates ??= await machineRates())));
+      }
+    } catch (error) {
+      const stopped = error instanceof FltacError && error.code === 'ABORTED';
+      if (!stopped || results.length === 0) throw error;
+    }
+    if (rates === undefined) throw new FltacError('USAGE', 'expected at least one shape');
+    const unmeasured = shapes.slice(results.length);
     return {
       schema: KMEANS_SCHEMA,
       measuredAt: new Date().toISOString(),
       machine: this.machine(rates),
       settings: { repeat, seed, tol },
-      sides: [...this.sides.values()],
+      sides: (['fltac', ...peers] as const).flatMap((name) => this.sides.get(name) ?? []),
       shapes: results,
+      ...(unmeasured.length > 0 && { partial: { unmeasured } }),
     };
+  }
+
+  /** Without the interpreter all peers are absent, which is told once. */
+  private async findPython(): Promise<void> {
+    const { peers, python } = this.options;
+    const fault = peers.length === 0 ? undefined : await programFault(python, this.context.env);
+    if (fault === undefined) return;
+    const reason = `${python}: ${fault}`;
+    this.context.log.warn(`${peers.join(', ')} ${peers.length === 1 ? 'is' : 'are'} absent: ${reason}`);
+    for (const name of peers) this.sides.set(name, { name, state: 'absent', reason });
   }
 
   private machine(rates: MachineRates): KmeansBenchMachine {
@@ -101,14 +126,22 @@ class Bench {
     };
   }
 
-  private async measure(shape: KmeansBenchShape, rates: MachineRates): Promise<KmeansBenchShapeResult> {
+  private async measure(
+    shape: KmeansBenchShape,
+    measureRates: () => Promise<MachineRates>,
+  ): Promise<KmeansBenchShapeResult> {
     const folder = mkdtempSync(join(tmpdir(), 'fltac-bench-'));
     const started: Started[] = [];
     try {
+      // Who is absent is told before anything takes long, and is not tried again.
+      const wanted = (['fltac', ...this.options.peers] as const).filter(
+        (name) => this.sides.get(name)?.state !== 'absent',
+      );
+      for (const name of wanted) started.push(await this.start(name));
+      const rates = await measureRates();
       const data = join(folder, 'data.f32');
       this.context.log.info(`${shapeText(shape)}: making the data`);
       writeGroups(data, shape, this.options.seed);
-      for (const name of ['fltac', ...this.options.peers] as const) started.push(await this.start(name));
       const present = started.filter(({ greeting }) => !('absent' in greeting)).map(({ side }) => side);
       const { bases, rounds } = await this.race(present, data, shape, folder);
       return this.judge({ shape, data, folder, present, bases, rounds, rates });
@@ -124,7 +157,7 @@ class Bench {
     const greeting = await side.greeting();
     if ('absent' in greeting) {
       if (name === 'fltac') throw new FltacError('INTERNAL', `the benchmark cannot start: ${greeting.absent}`);
-      if (!this.sides.has(name)) this.context.log.warn(`${name} is absent: ${greeting.absent}`);
+      this.context.log.warn(`${name} is absent: ${greeting.absent}`);
       this.sides.set(name, { name, state: 'absent', reason: greeting.absent });
     } else {
       const { version, procedure, gpu } = greeting;

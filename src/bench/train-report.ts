@@ -29,6 +29,7 @@ export interface TrainReport {
 
 export interface TrainMachine {
   cpu: string;
+  /** that this process may use */
   cores: number;
   memoryBytes: number;
   platform: string;
@@ -36,6 +37,11 @@ export interface TrainMachine {
   fltac: string;
   /** the best float32 matrix product that libtorch reached with `work.threads` threads, FLOP/s; null where the work is no CPU's */
   gemmFlops: number | null;
+  /**
+   * as the benchmark began: processes that ran or waited for a core in the minute before, and the cores that all of the
+   * machine has; 0 where the system does not count them
+   */
+  load: { average: number; cores: number };
 }
 
 export interface TrainModel {

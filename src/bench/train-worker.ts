@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { AdapterBank, Backbone, buildInfo, setThreads, train, writeSafetensors } from '../engine/index.js';
 import type { PackedSequences, TrainJob } from '../engine/index.js';
 import { streamKey } from '../federation/streams.js';
+import { failureOf, type Failure } from './line-process.js';
 import type { FltacReady, SideLosses, SideTrained, StepRows, TrainBenchJob } from './train-job.js';
 
 const job = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as TrainBenchJob;
@@ -40,24 +41,43 @@ function peakBytes(): number | null {
   }
 }
 
-setThreads(job.threads);
-const backbone = await Backbone.load(job.model, { device: job.device, dtype: job.dtype });
-const bank = new AdapterBank(backbone, job.spec, job.adapters.length + 1);
-const initialRow = job.adapters.length;
-bank.initialise(initialRow, streamKey(job.seed, 'initial'));
-const initial = bank.get(initialRow);
-const tensors = bank.layout.tensors.map(({ name, shape, offset }) => {
-  const count = shape.reduce((product, size) => product * size, 1);
-  return [name, { shape, data: initial.subarray(offset, offset + count) }] as const;
-});
-await writeSafetensors(job.initial, new Map(tensors));
+/** Loads the backbone, writes the common initial adapter, and answers until standard input ends. */
+async function serve(): Promise<void> {
+  setThreads(job.threads);
+  const backbone = await Backbone.load(job.model, { device: job.device, dtype: job.dtype });
+  const bank = new AdapterBank(backbone, job.spec, job.adapters.length + 1);
+  const initialRow = job.adapters.length;
+  bank.initialise(initialRow, streamKey(job.seed, 'initial'));
+  await writeAdapter(bank, initialRow, job.initial);
+  const jobs = job.adapters.map((steps, row) => {
+    return { row, ...pack(steps), stream: streamKey(job.seed, 'dropout', row) };
+  });
+  say({
+    versions: { libtorch: buildInfo().libtorch, node: process.versions.node },
+    dtype: backbone.info.dtype,
+    device: backbone.info.device,
+    computedTokens: jobs.reduce((sum, { examples }) => sum + examples.ids.length, 0),
+  });
+  for await (const line of createInterface({ input: process.stdin })) {
+    say(line === 'losses' ? await losses(bank, initialRow) : await timed(bank, initialRow, jobs));
+  }
+}
 
-const { lr, weightDecay, cohort } = job;
-const jobs = job.adapters.map((steps, row) => {
-  return { row, ...pack(steps), stream: streamKey(job.seed, 'dropout', row) };
-});
+async function writeAdapter(bank: AdapterBank, row: number, file: string): Promise<void> {
+  const values = bank.get(row);
+  const tensors = bank.layout.tensors.map(({ name, shape, offset }) => {
+    const count = shape.reduce((product, size) => product * size, 1);
+    return [name, { shape, data: values.subarray(offset, offset + count) }] as const;
+  });
+  await writeSafetensors(file, new Map(tensors));
+}
 
-async function timed(): Promise<SideTrained> {
+async function timed(
+  bank: AdapterBank,
+  initialRow: number,
+  jobs: readonly TrainJob<PackedSequences>[],
+): Promise<SideTrained> {
+  const { lr, weightDecay, cohort } = job;
   for (const { row } of jobs) bank.copy(initialRow, row);
   const cpu = process.cpuUsage();
   const started = performance.now();
@@ -66,7 +86,8 @@ async function timed(): Promise<SideTrained> {
   return { seconds, cpuSeconds: process.cpuUsage(cpu).user / 1e6, peakBytes: peakBytes() };
 }
 
-async function losses(): Promise<SideLosses> {
+async function losses(bank: AdapterBank, initialRow: number): Promise<SideLosses> {
+  const { lr, weightDecay } = job;
   bank.copy(initialRow, 0);
   const [trained] = await train(bank, [{ row: 0, ...pack(job.lossSteps), stream: 0n }], {
     lr,
@@ -77,14 +98,14 @@ async function losses(): Promise<SideLosses> {
   return { losses: [...trained!.losses] };
 }
 
-const say = (line: FltacReady | SideTrained | SideLosses) => console.log(JSON.stringify(line));
-const { libtorch } = buildInfo();
-say({
-  versions: { libtorch, node: process.versions.node },
-  dtype: backbone.info.dtype,
-  device: backbone.info.device,
-  computedTokens: jobs.reduce((sum, { examples }) => sum + examples.ids.length, 0),
-});
-for await (const line of createInterface({ input: process.stdin })) {
-  say(line === 'losses' ? await losses() : await timed());
+function say(line: FltacReady | SideTrained | SideLosses | Failure): void {
+  console.log(JSON.stringify(line));
+}
+
+try {
+  await serve();
+} catch (error) {
+  say(failureOf(error));
+  process.stdin.destroy();
+  process.exitCode = 1;
 }

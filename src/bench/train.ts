@@ -6,7 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { scenarioRow } from '../config/scenarios.js';
 import type { RunConfig } from '../config/schema.js';
 import { loadScenario, resolveModel, shownModelId, type DataContext } from '../data/scenario.js';
-import { describeArchitecture, machineRates, setThreads, type ArchitectureInfo } from '../engine/index.js';
+import {
+  checkDevices,
+  describeArchitecture,
+  machineRates,
+  setThreads,
+  type ArchitectureInfo,
+} from '../engine/index.js';
 import { packageRoot } from '../engine/load.js';
 import { resolveThreads } from '../engine/threads.js';
 import { FltacError } from '../errors.js';
@@ -78,7 +84,7 @@ const GLUE_MIX = ['sst2', 'mrpc', 'rte', 'qnli'];
 /**
  * Runs `config.localSteps` steps of each adapter by fltac and, where asked for, by PEFT, `repeat` times in turn.
  *
- * @throws FltacError USAGE for what cannot be compared; of the model, the data, or a side that fails; ABORTED
+ * @throws FltacError USAGE for what cannot be compared; UNSUPPORTED for a device that is not there; of the model, the data, or a side that fails; ABORTED
  */
 export async function benchTrain(
   config: RunConfig,
@@ -90,6 +96,7 @@ export async function benchTrain(
   if (input !== 'tokens' || output !== 'classes') {
     throw new FltacError('USAGE', `bench train classifies texts, which scenario ${config.scenario} does not`);
   }
+  checkDevices({ device: config.device });
   const folder = await mkdtemp(path.join(os.tmpdir(), 'fltac-bench-'));
   try {
     return await new TrainBench(config, options, context, folder, shape).run();
@@ -121,6 +128,7 @@ class TrainBench {
 
   async run(): Promise<TrainReport> {
     const { options } = this;
+    const load = { average: os.loadavg()[0]!, cores: os.cpus().length };
     const { folder, described, info } = await this.#model();
     const { job, work } = await this.#prepare(folder, info);
     const absent: AbsentPeer[] = [];
@@ -132,9 +140,14 @@ class TrainBench {
       const gemmFlops = device === 'cpu' ? await this.#gemmFlops() : null;
       for (const padding of options.peft ? options.paddings : []) {
         const peer = await this.#startPeer({ ...job, dtype, device, padding });
-        if ('process' in peer) sides.push(peer);
-        else if (absent.length === 0) absent.push(peer);
+        if ('process' in peer) {
+          sides.push(peer);
+        } else {
+          absent.push(peer);
+          break;
+        }
       }
+      for (const { name, reason } of absent) this.context.log.warn(`${name} is absent: ${reason}`);
       await this.#measure(sides);
       const measured = sides.map(({ name, padding, ready, runs }): MeasuredSide => {
         const { versions, computedTokens } = ready;
@@ -143,7 +156,7 @@ class TrainBench {
       return {
         schema: 'fltac.bench.train/1',
         created: new Date().toISOString(),
-        machine: { ...(await machine()), gemmFlops },
+        machine: { ...(await machine()), gemmFlops, load },
         model: described,
         work: { ...work, dtype },
         sides: summariseSides(measured, work, gemmFlops),

@@ -1,14 +1,19 @@
 /** The report of `fltac bench kmeans` for people. */
 import type { KmeansBenchReport, KmeansBenchResult, KmeansBenchShapeResult } from '../bench/kmeans-report.js';
 import { shapeText } from '../bench/kmeans-shapes.js';
+import { plural } from '../run/log.js';
 import { formatTable } from '../run/table.js';
 import type { TableStyle } from '../run/table.js';
 
+/** Below these, calls and caches are measured, and neither memory nor products: bounds by their rates say nothing. */
+const LEAST_BYTES = 1e6;
+const LEAST_MILLISECONDS = 1;
+
 export function formatKmeansBench(report: KmeansBenchReport, style: TableStyle): string {
-  const { machine, settings, sides, shapes } = report;
+  const { machine, settings, sides, shapes, partial } = report;
   const { rates } = machine;
   return [
-    `${machine.cpu}, ${machine.threads} of ${machine.cores} cores${machine.gpu === null ? '' : `, ${machine.gpu}`}; ` +
+    `${machine.cpu}, ${plural(machine.threads, 'thread')} on ${plural(machine.cores, 'core')}${machine.gpu === null ? '' : `, ${machine.gpu}`}; ` +
       `copies ${giga(rates.copyBytesPerSecond)} GB/s, reads ${giga(rates.readBytesPerSecond)} GB/s, ` +
       `products ${giga(rates.gemm32)} GFLOP/s in float32, ${giga(rates.gemm64)} in float64`,
     ...sides.map((side) =>
@@ -19,6 +24,7 @@ export function formatKmeansBench(report: KmeansBenchReport, style: TableStyle):
     `Medians of ${settings.repeat}, seed ${settings.seed}, tol ${settings.tol}. times: how often as long as fltac takes. ` +
       'passes: time, in readings of the data. memory: beyond what the process held before the data, the data included.',
     ...shapes.flatMap((shape) => ['', ...shapeLines(shape, report, style)]),
+    ...(partial === undefined ? [] : ['', `Stopped; not measured: ${partial.unmeasured.map(shapeText).join('; ')}.`]),
     '',
   ].join('\n');
 }
@@ -41,15 +47,16 @@ function shapeLines(result: KmeansBenchShapeResult, { machine }: KmeansBenchRepo
   const { shape, dataBytes, gramBoundSeconds, results } = result;
   const { path = '', gram = null } = results[0] ?? {};
   const lines = [
-    `${shapeText(shape)}: ${(dataBytes / 1e6).toFixed(0)} MB, path ${path}${gram === null ? '' : ` in ${gram}`}`,
+    `${shapeText(shape)}: ${megabytes(dataBytes)} MB, path ${path}${gram === null ? '' : ` in ${gram}`}`,
     formatTable(HEAD, results.map(cells), style),
   ];
   const own = results[0];
-  if (own?.bytesPerSecond != null) {
+  if (own === undefined || dataBytes < LEAST_BYTES || own.milliseconds.least < LEAST_MILLISECONDS) return lines;
+  if (own.bytesPerSecond !== null) {
     const share = (100 * own.bytesPerSecond) / machine.rates.copyBytesPerSecond;
     lines.push(`fltac reads at ${giga(own.bytesPerSecond)} GB/s, ${share.toFixed(0)} % of the rate of a copy.`);
   }
-  if (own !== undefined && gramBoundSeconds !== null) {
+  if (gramBoundSeconds !== null) {
     const times = own.milliseconds.median / 1000 / gramBoundSeconds;
     lines.push(
       `One reading and the Gram product in float64 at the rates above: ${(1000 * gramBoundSeconds).toFixed(1)} ms; ` +
@@ -74,6 +81,11 @@ function cells(result: KmeansBenchResult): string[] {
     bytesPerSecond === null ? '-' : giga(bytesPerSecond),
     ((result.peakBytes - result.baseBytes) / 1e6).toFixed(0),
   ];
+}
+
+/** With three digits below 10 MB. */
+function megabytes(bytes: number): string {
+  return bytes < 1e7 ? String(Number((bytes / 1e6).toPrecision(3))) : (bytes / 1e6).toFixed(0);
 }
 
 function giga(value: number): string {

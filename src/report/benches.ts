@@ -44,6 +44,7 @@ const KMEANS = z.object({
   measuredAt: z.string(),
   machine: MACHINE.extend({ device: z.string(), threads: z.number(), gpu: z.string().nullable() }),
   settings: z.object({ repeat: z.number() }),
+  partial: z.unknown().optional(),
   shapes: z.array(
     z.object({
       shape: z.object({
@@ -109,10 +110,11 @@ export async function readBench(file: string): Promise<Bench> {
   return found.data.schema === KMEANS_SCHEMA ? kmeansBench(found.data, file) : trainBench(found.data, file);
 }
 
-function kmeansBench({ machine, measuredAt, settings, shapes }: z.infer<typeof KMEANS>, file: string): Bench {
+function kmeansBench(report: z.infer<typeof KMEANS>, file: string): Bench {
+  const { machine, measuredAt, settings, partial, shapes } = report;
   const { device, gpu, threads } = machine;
   return {
-    title: 'K-means',
+    title: `K-means${partial === undefined ? '' : ' (stopped before all was measured)'}`,
     about:
       `Whole calls on data in memory, ${timesText(settings.repeat, Math.max(...shapes.map(({ results }) => results.length)))}; ${machineText(machine, threads)}, ` +
       `${gpu ?? device.toUpperCase()}. ${sourceText(file, measuredAt)}`,

@@ -117,12 +117,19 @@ describe('the K-means benchmark', () => {
   });
 
   it('names a peer as absent where the Python is, and measures the rest', { timeout: 180_000 }, async () => {
-    const options = { ...small(), shapes: [shape('20x50x2')], peers: ['sklearn'] as const, python: '/no/such/python' };
+    const options = {
+      ...small(),
+      shapes: [shape('20x50x2')],
+      peers: ['sklearn', 'faiss'] as const,
+      python: '/no/such/python',
+    };
     const warnings: string[] = [];
     const log = { ...silentLog(), warn: (message: string) => void warnings.push(message) };
     const { sides, shapes } = await benchKmeans(options, { ...context(), log });
     expect(sides[1]).toMatchObject({ name: 'sklearn', state: 'absent' });
-    expect(warnings).toEqual([expect.stringMatching(/sklearn is absent: .*\/no\/such\/python/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^sklearn, faiss are absent: \/no\/such\/python: no such program$/),
+    ]);
     expect(shapes[0]!.results.map(({ side }) => side)).toEqual(['fltac']);
   });
 

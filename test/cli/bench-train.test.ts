@@ -10,7 +10,7 @@ const QUICK = ['bench', 'train', '--tasks', 'answer,topic', '--local-steps', '3'
 
 describe('bench train', () => {
   it.each([
-    [['--peer', 'peff'], /--peer peff: expected some of peft, found peff/],
+    [['--peer', 'peff'], /--peer peff: expected "none" or some of peft, found peff/],
     [['--padding', 'none'], /--padding none: expected some of max_len, longest, found none/],
     [['--shape', 'bert-huge'], /--shape bert-huge: allowed choices are bert-base, bert-large, minilm/],
     [['--tasks', 'nli'], /quickstart has the tasks .*, found nli/],
@@ -47,24 +47,27 @@ describe('bench train', () => {
   });
 
   it.each([
-    ['that is not there', '#!/nowhere/python\n', /ended early|ENOENT/],
     [
       'without the libraries',
       '#!/bin/sh\necho \'{"absent": "No module named peft"}\'\n',
       /cannot import .*No module named peft/,
     ],
     ['that fails', '#!/bin/sh\necho "Traceback: it broke" >&2\nexit 3\n', /exit code 3\): Traceback: it broke/],
-  ])('names a peer with a Python %s as absent, with what to do, and goes on', async (_, script, reason) => {
-    const python = join(temporaryFolder(), 'python');
-    writeFileSync(python, script);
-    chmodSync(python, 0o755);
-    const { code, stdout } = await run(...QUICK, '--peer', 'peft', '--python', python);
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/^fltac +\d/m);
-    expect(stdout).toMatch(/^peft is absent: /m);
-    expect(stdout).toMatch(reason);
-    expect(stdout).toMatch(/-m pip install torch transformers peft/);
-  });
+  ])(
+    'names a peer with a Python %s as absent before and after it measures, with what to do, and ends with exit code 1',
+    async (_, script, reason) => {
+      const python = join(temporaryFolder(), 'python');
+      writeFileSync(python, script);
+      chmodSync(python, 0o755);
+      const { code, stdout, stderr } = await run(...QUICK, '--peer', 'peft', '--python', python);
+      expect(code).toBe(1);
+      expect(stderr.match(/peft is absent: /g)).toHaveLength(1);
+      expect(stdout).toMatch(/^fltac +\d/m);
+      expect(stdout).toMatch(/^peft is absent: /m);
+      expect(stdout).toMatch(reason);
+      expect(stdout).toMatch(/-m pip install torch transformers peft/);
+    },
+  );
 });
 
 const python = process.env['FLTAC_PYTHON'] ?? 'python3';

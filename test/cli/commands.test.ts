@@ -99,7 +99,7 @@ describe('wrong usage', () => {
       ['bench', 'train', '--padding', 'foo', '--peer', 'foo', '--shape', 'foo'],
       [
         '--padding foo: expected some of max_len, longest, found foo',
-        '--peer foo: expected some of peft, found foo',
+        '--peer foo: expected "none" or some of peft, found foo',
         '--shape foo: allowed choices are bert-base, bert-large, minilm',
       ],
     ],
@@ -108,7 +108,7 @@ describe('wrong usage', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     const lines = stderr.trimEnd().split('\n');
     expect(lines.slice(0, -1)).toEqual([`fltac: ${faults.length} problems:`, ...faults.map((fault) => `  ${fault}`)]);
-    expect(lines.at(-1)).toMatch(/[Tt]he flags: fltac .*--help$/);
+    expect(lines.at(-1)).toMatch(/[Tt]he flags: fltac [a-z ]+ --help$/);
   });
 
   it('tells the faults of file, override and flags at once, with the unknown flags', async () => {

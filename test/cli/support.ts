@@ -20,7 +20,8 @@ export async function runWith(env: NodeJS.ProcessEnv, ...argv: string[]): Promis
   return { code, stdout: stdout.text(), stderr: stderr.text() };
 }
 
-function keeper(): Writable & { text: () => string } {
+/** A stream that keeps what is written to it. */
+export function keeper(): Writable & { text: () => string } {
   const parts: string[] = [];
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {

@@ -30,6 +30,18 @@ describe('measurements in a report', () => {
     expect(svg.match(/<circle /g)).toHaveLength(bench.works.flatMap(({ times }) => times).length);
   });
 
+  it('that were stopped after some shapes say so, and one start is one', async () => {
+    const kept = JSON.parse(readFileSync(join(RESULTS, 'kmeans-bert.json'), 'utf8')) as {
+      shapes: { shape: { nInit: number } }[];
+    };
+    kept.shapes[0]!.shape.nInit = 1;
+    const file = join(temporaryFolder(), 'kmeans.json');
+    writeFileSync(file, JSON.stringify({ ...kept, partial: { unmeasured: [] } }));
+    const { title, works } = await readBench(file);
+    expect(title).toBe('K-means (stopped before all was measured)');
+    expect(works[0]!.name).toMatch(/, 1 start$/);
+  });
+
   it('has a tick at or below the least time, where there is no peer either', () => {
     const seconds = { median: 0.0026, least: 0.0026, most: 0.0027 };
     const works = [{ name: 'points', times: [{ side: 'fltac', ratio: null, seconds }] }];

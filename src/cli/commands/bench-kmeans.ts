@@ -5,12 +5,14 @@ import { KMEANS_PRESETS } from '../../bench/kmeans-presets.js';
 import { KMEANS_PEERS } from '../../bench/kmeans-report.js';
 import type { KmeansPeer } from '../../bench/kmeans-report.js';
 import { parseShapes } from '../../bench/kmeans-shapes.js';
-import { assertWritable, writeJsonFile } from '../../run/files.js';
-import { createLog } from '../../run/log.js';
+import { ExitCode } from '../../errors.js';
+import { assertWritable } from '../../run/files.js';
+import { createLog, plural } from '../../run/log.js';
 import type { FormatOptions } from '../arguments.js';
 import { formatOption, integerFrom, nameList, numberWithin } from '../arguments.js';
+import { assertPython, deliver } from '../bench-result.js';
 import { interruptible } from '../interrupt.js';
-import { printResult, tableStyle } from '../io.js';
+import { tableStyle } from '../io.js';
 import { formatKmeansBench } from '../kmeans-bench-text.js';
 import type { CommandContext } from '../program.js';
 
@@ -19,6 +21,7 @@ Presets:
 ${presetLines()}
 Data are made up: K groups of rows around centres with a common part. Each side is a process of its own on the same data;
 sides take turns after an untimed run of one start. inertia is computed anew from each side's labels, in float64.
+A peer that is absent is left out; exit code 1 where it was asked for by name. Stopped, shapes that are done are printed.
 
 Examples:
   fltac bench kmeans                                               beside whatever peers python3 has
@@ -40,8 +43,8 @@ interface KmeansFlags extends FormatOptions {
   out?: string;
 }
 
-export function addKmeansBench(bench: Command, { io }: CommandContext): void {
-  bench
+export function addKmeansBench(bench: Command, { io, setExitCode }: CommandContext): void {
+  const command = bench
     .command('kmeans')
     .summary('time K-means beside other libraries')
     .description('Times K-means by fltac and by sklearn, faiss, torch and flash-kmeans, where they can be had.')
@@ -66,23 +69,32 @@ export function addKmeansBench(bench: Command, { io }: CommandContext): void {
     .option('--threads <n>', 'CPU threads; 0 takes OMP_NUM_THREADS, or else all cores', integerFrom(0), 0)
     .option('--out <file>', 'write what was measured to this file too, as JSON')
     .addOption(formatOption())
-    .addHelpText('after', EXAMPLES)
-    .action(async ({ format, shapes, peer, out, nInit, maxIter, ...options }: KmeansFlags) => {
-      const wanted = parseShapes(shapes, { nInit, maxIter });
-      if (out !== undefined) await assertWritable(out);
-      const { benchKmeans } = await import('../../bench/kmeans.js');
-      const log = createLog({ stream: io.stderr, env: io.env });
-      const report = await interruptible(log, (signal) =>
-        benchKmeans({ ...options, shapes: wanted, peers: peer }, { log, signal, env: io.env }),
-      );
-      if (out !== undefined) await writeJsonFile(out, report);
-      printResult(io, format, report, (result) => formatKmeansBench(result, tableStyle(io)));
-    });
+    .addHelpText('after', EXAMPLES);
+  command.action(async ({ format, shapes, peer, out, nInit, maxIter, ...options }: KmeansFlags) => {
+    const given = (name: keyof KmeansFlags) => command.getOptionValueSource(name) === 'cli';
+    const wanted = parseShapes(shapes, { nInit, maxIter });
+    if (out !== undefined) await assertWritable(out);
+    if (given('python') || (given('peer') && peer.length > 0)) await assertPython(options.python, io.env);
+    const { benchKmeans } = await import('../../bench/kmeans.js');
+    const log = createLog({ stream: io.stderr, env: io.env });
+    const report = await interruptible(
+      log,
+      (signal) => benchKmeans({ ...options, shapes: wanted, peers: peer }, { log, signal, env: io.env }),
+      'stopping',
+    );
+    const { partial, sides } = report;
+    if (given('peer') && sides.some(({ state }) => state === 'absent')) setExitCode(ExitCode.failed);
+    if (partial !== undefined) {
+      log.warn(`stopped after ${report.shapes.length} of ${plural(wanted.length, 'shape')}`);
+      setExitCode(ExitCode.interrupted);
+    }
+    await deliver(io, { format, out }, report, (result) => formatKmeansBench(result, tableStyle(io)));
+  });
 }
 
 function peerList(text: string): KmeansPeer[] {
   if (text === 'none') return [];
-  return nameList(text).map((name) => {
+  return [...new Set(nameList(text))].map((name) => {
     const peer = KMEANS_PEERS.find((known) => known === name);
     if (peer === undefined) throw new InvalidArgumentError(`Expected "none" or some of ${KMEANS_PEERS.join(', ')}.`);
     return peer;

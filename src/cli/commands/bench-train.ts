@@ -2,18 +2,18 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { MODEL_SHAPES } from '../../bench/model-shapes.js';
 import type { Padding } from '../../bench/train.js';
-import type { TrainReport, TrainSide } from '../../bench/train-report.js';
 import { loadConfig } from '../../config/index.js';
 import type { ConfigKey } from '../../config/index.js';
-import { assertWritable, writeJsonFile } from '../../run/files.js';
+import { assertWritable } from '../../run/files.js';
 import { createLog } from '../../run/log.js';
-import { formatTable } from '../../run/table.js';
 import type { FormatOptions } from '../arguments.js';
 import { formatOption, integerFrom, nameList } from '../arguments.js';
+import { assertPython, deliver } from '../bench-result.js';
 import { addConfigOptions, configSources } from '../config-options.js';
 import { interruptible } from '../interrupt.js';
-import { printResult, tableStyle } from '../io.js';
+import { tableStyle } from '../io.js';
 import type { CommandContext } from '../program.js';
+import { formatTrainBench } from '../train-bench-text.js';
 import { ExitCode } from '../../errors.js';
 
 const KEYS: readonly ConfigKey[] = [
@@ -37,7 +37,8 @@ const PADDINGS: readonly Padding[] = ['max_len', 'longest'];
 const EXAMPLES = `
 Every side works in a process of its own, in turn, after an untimed run. A ratio is the peer's time divided by fltac's in
 the same round (the median is shown); utilisation is of the machine's best float32 matrix product, by the operations that
-the training needs. With a peer, losses without dropout are compared step by step; exit code 1 where they do not agree.
+the training needs. With a peer, losses without dropout are compared step by step; exit code 1 where they do not agree, or
+the peer is absent. Ratios mean something on an idle machine only; where the figures show that it was not, a line says so.
 
 Examples:
   fltac bench train                                        on the quickstart's model and tasks
@@ -64,7 +65,9 @@ export function addTrainBench(bench: Command, { io, setExitCode }: CommandContex
     .description(
       'Times local fine-tunes of local_steps steps on rows of all tasks in equal parts, alone or beside a peer.',
     )
-    .addOption(new Option('--peer <names>', 'what runs beside fltac').choices(PEERS).argParser(listOf(PEERS)))
+    .addOption(
+      new Option('--peer <names>', 'what runs beside fltac, or none').choices([...PEERS, 'none']).argParser(peerList),
+    )
     .addOption(
       new Option('--padding <names>', 'what a peer fills batches up to, each in turn')
         .choices(PADDINGS)
@@ -95,13 +98,22 @@ export function addTrainBench(bench: Command, { io, setExitCode }: CommandContex
     const log = createLog({ stream: io.stderr, env: io.env });
     for (const warning of warnings) log.warn(warning);
     if (out !== undefined) await assertWritable(out);
+    const peft = peer !== undefined && peer.length > 0;
+    if (peft || command.getOptionValueSource('python') === 'cli') await assertPython(python, process.env);
     const { benchTrain } = await import('../../bench/train.js');
-    const options = { peft: peer !== undefined, paddings: padding, python, shape, tasks, adapters, repeat, lossSteps };
-    const report = await interruptible(log, (signal) => benchTrain(config, options, { log, signal }));
-    if (out !== undefined) await writeJsonFile(out, report);
-    printResult(io, format, report, (shown) => trainText(shown, tableStyle(io)));
-    if (report.agreement.some(({ agrees }) => !agrees)) setExitCode(ExitCode.failed);
+    const options = { peft, paddings: padding, python, shape, tasks, adapters, repeat, lossSteps };
+    const report = await interruptible(log, (signal) => benchTrain(config, options, { log, signal }), 'stopping');
+    const failed = report.absent.length > 0 || report.agreement.some(({ agrees }) => !agrees);
+    if (failed) setExitCode(ExitCode.failed);
+    await deliver(io, { format, out }, report, (shown) => formatTrainBench(shown, tableStyle(io)));
   });
+}
+
+function peerList(text: string): string[] {
+  if (text === 'none') return [];
+  const wrong = nameList(text).find((name) => !PEERS.includes(name));
+  if (wrong === undefined) return nameList(text);
+  throw new InvalidArgumentError(`Expected "none" or some of ${PEERS.join(', ')}, found ${wrong}.`);
 }
 
 /** A parser of some of these names, with commas between them. */
@@ -111,42 +123,4 @@ function listOf<Name extends string>(names: readonly Name[]): (text: string) => 
     if (wrong === undefined) return nameList(text) as Name[];
     throw new InvalidArgumentError(`Expected some of ${names.join(', ')}, found ${wrong}.`);
   };
-}
-
-function trainText(report: TrainReport, style: ReturnType<typeof tableStyle>): string {
-  const { model, work, machine, sides, absent, agreement } = report;
-  const made = model.randomWeights ? ', random weights' : '';
-  const size = `${model.numLayers} layers of ${model.hiddenSize}`;
-  const adapters = work.adapters === 1 ? '' : `${work.adapters} adapters of `;
-  const peak = machine.gemmFlops === null ? '' : `, ${(machine.gemmFlops / 1e9).toFixed(0)} GFLOP/s`;
-  return [
-    `${model.id} (${size}${made}), ${work.dtype}, rank ${work.rank}; ${work.threads} threads${peak}`,
-    `${work.tasks.join(', ')}: ${adapters}${work.steps} steps of ${work.batchSize}, ` +
-      `${(work.tokens / (work.steps * work.adapters)).toFixed(0)} real tokens a step; medians of ${work.repeat}`,
-    '',
-    formatTable(
-      ['', 'time', 'examples/s', 'tokens/s', 'utilisation', 'peak memory', 'x fltac'],
-      sides.map((side) => sideCells(side, work.maxLen)),
-      style,
-    ),
-    ...agreement.map(
-      ({ steps, largestDifference, tolerance, agrees }) =>
-        `losses of ${steps} steps without dropout ${agrees ? 'agree' : 'DO NOT AGREE'}: ` +
-        `at most ${largestDifference.toExponential(1)} apart (tolerance ${tolerance})`,
-    ),
-    ...absent.map(({ name, reason, remedy }) => `${name} is absent: ${reason}\n  ${remedy}`),
-  ].join('\n');
-}
-
-function sideCells({ name, padding, seconds, ratio, ...side }: TrainSide, maxLen: number): string[] {
-  const title = { none: name, longest: `${name}, padded to the longest`, max_len: `${name}, padded to ${maxLen}` };
-  return [
-    title[padding],
-    `${seconds.median.toFixed(2)} s`,
-    side.examplesPerSecond.toFixed(1),
-    side.tokensPerSecond.toFixed(0),
-    side.flopUtilisation === null ? '-' : `${(100 * side.flopUtilisation).toFixed(1)} %`,
-    side.peakBytes === null ? '-' : `${(side.peakBytes / 2 ** 20).toFixed(0)} MiB`,
-    ratio === null ? '1' : ratio.toFixed(2),
-  ];
 }
