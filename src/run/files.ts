@@ -119,12 +119,8 @@ async function makeFolder(path: string): Promise<boolean> {
  * @throws FltacError IO naming the path, for a folder too
  */
 export async function assertWritable(path: string): Promise<string[]> {
-  if (
-    await stat(path).then(
-      (found) => found.isDirectory(),
-      () => false,
-    )
-  ) {
+  const found = await stat(resolve(path)).catch(() => undefined);
+  if (found?.isDirectory() === true) {
     throw new FltacError('IO', `${path} cannot be written: it is a folder, expected the name of a file`);
   }
   const beside = placeBeside(path);

@@ -27,6 +27,7 @@ describe.each([
     [['--python', '/nope'], 2, 'fltac: --python /nope: no such program\n'],
     [['--python', ''], 2, 'fltac: --python : no such program\n'],
     [['--out', '.'], 1, 'fltac: . cannot be written: it is a folder, expected the name of a file\n'],
+    [['--out', ''], 1, 'fltac:  cannot be written: it is a folder, expected the name of a file\n'],
     [
       ['--out', '/proc/x.json'],
       1,
@@ -72,13 +73,13 @@ describe('bench kmeans', () => {
     expect(stderr.match(/is absent: it is not here/g)).toHaveLength(4);
   });
 
-  it('stopped after a shape prints and writes it as partial, with exit code 130', { timeout: 60_000 }, async () => {
+  it('stopped after a shape prints and writes it as partial, with exit code 130', { timeout: 180_000 }, async () => {
     const out = join(temporaryFolder(), 'out.json');
     // The second shape takes far longer than the test waits.
     const argv = ['200000x64x64:50', '--peer', 'none', '--format', 'json', '--out', out];
     const [stdout, stderr] = [keeper(), keeper()];
     const ran = runCli([...KMEANS, ...argv], { stdout, stderr, env: {} });
-    await vi.waitUntil(() => stderr.text().includes('200000 x 64'), { timeout: 50_000 });
+    await vi.waitUntil(() => stderr.text().includes('200000 x 64'), { timeout: 170_000 });
     process.listeners('SIGINT').at(-1)!('SIGINT');
     expect(await ran).toBe(130);
     expect(stderr.text()).toContain('SIGINT: stopping; once more ends at once');

@@ -25,6 +25,13 @@ describe('bench train', () => {
     expect(stderr).toMatch(message);
   });
 
+  it("tells the error of fltac's own process in its words", async () => {
+    const { code, stderr } = await run(...QUICK, '--override', 'target_modules=[nothing]');
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/nothing/);
+    expect(stderr).not.toMatch(/ended early|Node\.js|a fault of fltac/);
+  });
+
   it('measures fltac alone on equal parts of the tasks, and writes what it prints', async () => {
     const out = join(temporaryFolder(), 'report.json');
     const { code, stdout, stderr } = await run(...QUICK, '--adapters', '2', '--format', 'json', '--out', out);
