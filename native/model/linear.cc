@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -83,7 +84,26 @@ class Tf32 {
   bool on_;
 };
 
+// Float32's exponents are stored with this added.
+constexpr int64_t kExponentBias = 127, kMantissaBits = 23;
+
+// 2^(exponents - bias), exactly, of int32 in [1, 254].
+at::Tensor powers_of_two(const at::Tensor& exponents) {
+  return exponents.bitwise_left_shift(kMantissaBits).view(at::kFloat);
+}
+
 }  // namespace
+
+HalfRows half_rows(const at::Tensor& x) {
+  constexpr int64_t kLargest = 14;  // float16 ends below 2^16
+  const at::Tensor largest = at::linalg_vector_norm(x, std::numeric_limits<double>::infinity(), {1}, true);
+  const at::Tensor stored = largest.view(at::kInt).bitwise_right_shift(kMantissaBits);
+  // Both a power and its inverse must be normal numbers.
+  const at::Tensor exponents =
+      stored.neg().add_(2 * kExponentBias + kLargest).clamp_(1, 2 * kExponentBias - 1);
+  return {(x * powers_of_two(exponents)).to(at::kHalf),
+          powers_of_two(exponents.neg().add_(2 * kExponentBias))};
+}
 
 const char* linear_path() {
   if (PackedWeight::available(at::kFloat)) return "packed";
@@ -153,6 +173,10 @@ at::Tensor Linear::forward(const at::Tensor& x) const {
 }
 
 at::Tensor Linear::input_gradient(const at::Tensor& dy) const {
+  if (product_ == Product::Cuda && dtype_ == at::kHalf) {
+    const HalfRows rows = half_rows(dy);
+    return at::mm(rows.values, weight_dx_.t(), at::kFloat).mul_(rows.inverse);
+  }
   if (product_ != Product::Packed) return multiply(dy, weight_dx_, {});
   const at::Tensor dx = at::empty({dy.size(0), packed_dx_.columns()}, dy.options());
   packed_dx_.multiply(dy, {}, false, dx);

@@ -30,6 +30,16 @@ const char* linear_path();
 // made float32 for each product.
 const char* bfloat16_path();
 
+// Float32 rows as float16 can hold them: each row times a power of two of its own, and the powers' inverses.
+struct HalfRows {
+  at::Tensor values;   // float16 [rows, n]
+  at::Tensor inverse;  // float32 [rows, 1]: values inverse is x, but for rounding
+};
+
+// x float32 [rows, n], n > 0, scaled so that the largest value of each row is in [2^14, 2^15): values down to
+// 2^-28 of it keep float16's precision. On x's device, for which the host does not wait. Not finite stays so.
+HalfRows half_rows(const at::Tensor& x);
+
 // y = x W^T + b with W [outputs, inputs] in the form's type, b [outputs], x and y float32.
 //
 // With both_layouts W is laid out once for a product's kernels, for either direction, at the price of a
@@ -41,9 +51,9 @@ const char* bfloat16_path();
 // float16 above all, for which it has no product worth using, is held as it is and made float32 for each
 // product.
 //
-// On CUDA x is rounded to W's type, and products are summed and given in float32. With float32 weights and
-// the form's tf32 the tensor cores round both factors to 10 bits of mantissa; no other product of the engine
-// does.
+// On CUDA x is rounded to W's type, and products are summed and given in float32; gradients, most of which
+// float16 would make zero, go to it as half_rows. With float32 weights and the form's tf32 the tensor cores
+// round both factors to 10 bits of mantissa; no other product of the engine does.
 class Linear {
  public:
   Linear() = default;

@@ -80,6 +80,47 @@ void all_forms_agree() {
   }
 }
 
+// Gradients are far below what float16 can hold, and each row's are of a size of their own.
+void half_rows_keep_small_gradients() {
+  const at::Tensor plain = random({8, kInputs}, 6);
+  const at::Tensor sizes = at::tensor({1e-33f, 1e-20f, 6e-8f, 1e-3f, 1.0f, 3e4f, 1e30f, 0.0f}).unsqueeze(1);
+  const at::Tensor x = plain * sizes;
+  const HalfRows rows = half_rows(x);
+  EXPECT(rows.values.scalar_type() == at::kHalf);
+  const at::Tensor values = rows.values.to(at::kDouble);
+  const at::Tensor largest = values.abs().amax(1);
+  EXPECT(largest.narrow(0, 0, 7).ge(0x1p14).all().item<bool>(), largest);
+  EXPECT(largest.le(0x1p15).all().item<bool>(), largest);
+  const at::Tensor error = (values * rows.inverse - x.to(at::kDouble)).abs();
+  EXPECT((error <= 0x1p-11 * x.to(at::kDouble).abs() + 0x1p-39 * x.to(at::kDouble).abs().amax(1, true))
+             .all()
+             .item<bool>(),
+         error);
+  // What is not a number stays none, and a row does not depend on the others.
+  const at::Tensor odd = x.clone();
+  odd[2][3] = std::numeric_limits<float>::infinity();
+  odd[3][4] = std::nan("");
+  const HalfRows of_odd = half_rows(odd);
+  EXPECT((of_odd.values * of_odd.inverse)[2][3].isinf().item<bool>());
+  EXPECT((of_odd.values * of_odd.inverse)[3][4].isnan().item<bool>());
+  EXPECT(of_odd.values[4].equal(rows.values[4]));
+  EXPECT(half_rows(x.narrow(0, 0, 0)).values.size(0) == 0);
+  // Columns of a wider buffer.
+  EXPECT(half_rows(x.narrow(1, 5, 20)).values.equal(half_rows(x.narrow(1, 5, 20).contiguous()).values));
+}
+
+void cuda_keeps_small_gradients() {
+  if (cuda_devices() == 0) {
+    std::cout << "skipped: no CUDA device\n";
+    return;
+  }
+  const Device cuda = find_device("cuda:0");
+  const at::Tensor w = random({kOutputs, kInputs}, 1).to(at::kHalf), dy = random({kRows, kOutputs}, 4) * 1e-9;
+  const Linear linear(w.to(cuda.memory), {}, {cuda, at::kHalf, false});
+  EXPECT(gap(linear.input_gradient(dy.to(cuda.memory)).to(at::kCPU),
+             dy.to(at::kDouble).mm(w.to(at::kDouble))) < 1e-3);
+}
+
 void a_shared_weight_takes_no_memory_of_its_own() {
   const at::Tensor w = random({kOutputs, kInputs}, 1), x = random({kRows, kInputs}, 2);
   const WeightForm form{find_device("cpu"), at::kFloat, true};
@@ -158,6 +199,8 @@ int main() {
     }
     values_are_rounded_to_the_nearest_bfloat16();
     all_forms_agree();
+    half_rows_keep_small_gradients();
+    cuda_keeps_small_gradients();
     a_shared_weight_takes_no_memory_of_its_own();
   });
 }
