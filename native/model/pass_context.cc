@@ -65,13 +65,10 @@ std::span<const int32_t> PassContext::query_positions(int64_t layer) const {
 AttentionShape PassContext::attention_shape(int64_t layer) const {
   const Architecture& a = architecture;
   const bool causal = a.family->output == Output::NextToken;
-  return {a.heads,
-          a.kv_heads,
-          a.head_dim,
-          sequence_rows(layer),
-          causal ? query_positions(layer).data() : nullptr,
-          a.window_of(layer),
-          backbone.weight_type().dtype};
+  return {a.heads, a.kv_heads, a.head_dim, sequence_rows(layer),
+          causal ? query_positions(layer).data() : nullptr, a.window_of(layer),
+          // A whole model in training has weights of its own, in float32.
+          bank.spec().full ? at::kFloat : backbone.weight_type().dtype};
 }
 
 kernels::DropoutPlan PassContext::attention_dropout(int64_t layer) const {
