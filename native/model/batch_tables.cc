@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/transfer.h"
+#include "model/fused_attention.h"
 
 namespace fltac {
 namespace {
@@ -31,6 +32,8 @@ const AttentionPlan& BatchTables::attention(const AttentionShape& shape, const a
 const PackedLengths& BatchTables::lengths(const AttentionShape& shape, const at::Device& device) {
   return find_or_make(lengths_, &shape.sequences, 0, device, [&] {
     PackedLengths lengths;
+    lengths.packed = lies_packed(shape);
+    if (!lengths.packed) return lengths;
     std::vector<int64_t> queries{0}, keys{0};
     for (const SequenceRows& at : shape.sequences) {
       queries.push_back(queries.back() + at.queries);
@@ -54,6 +57,18 @@ const std::pair<at::Tensor, at::Tensor>& BatchTables::rotary(const RotaryTable& 
                                                              std::span<const int32_t> positions,
                                                              const at::Device& device) {
   return find_or_make(rotary_, positions.data(), 0, device, [&] { return table.rows(positions, device); });
+}
+
+const FrozenModule& BatchTables::frozen(const AdapterBank& bank, const HeadSlot& slot,
+                                        const at::Device& device) {
+  return find_or_make(frozen_, &slot, 0, device, [&] {
+    const auto values = [&](const float* from, at::IntArrayRef shape) {
+      return upload(at::from_blob(const_cast<float*>(from), shape, at::kFloat), device);
+    };
+    // A frozen head is that of any row.
+    return FrozenModule{values(bank.head_weight(0, slot), {1, slot.outputs, slot.inputs}),
+                        values(bank.head_bias(0, slot), {1, 1, slot.outputs})};
+  });
 }
 
 const at::Tensor& BatchTables::index(const std::vector<int64_t>& rows, const at::Device& device) {

@@ -28,8 +28,15 @@ struct OutputTargets {
 
 // Where packed sequences begin, for kernels that take them without padding: int32 [sequences + 1].
 struct PackedLengths {
+  bool packed = false;  // lies_packed (model/fused_attention.h); where it is false the rest is not made
   at::Tensor query_offsets, key_offsets;
   int64_t longest_queries = 0, longest_keys = 0;
+};
+
+// A frozen module of the classification head, the same for every job.
+struct FrozenModule {
+  at::Tensor weight;  // [1, outputs, inputs]
+  at::Tensor bias;    // [1, 1, outputs]
 };
 
 // Things of a batch are told apart by where they lie: they must outlive the tables and stay in their places.
@@ -45,6 +52,8 @@ class BatchTables {
   const std::pair<at::Tensor, at::Tensor>& rotary(const RotaryTable& table,
                                                   std::span<const int32_t> positions,
                                                   const at::Device& device);
+  // A module of the bank's frozen head. Throws Usage where no initialise has made it.
+  const FrozenModule& frozen(const AdapterBank& bank, const HeadSlot& slot, const at::Device& device);
   // int64 rows as an index.
   const at::Tensor& index(const std::vector<int64_t>& rows, const at::Device& device);
 
@@ -65,6 +74,7 @@ class BatchTables {
   Table<PackedLengths> lengths_;
   Table<MaskBlocks> masks_;
   Table<std::pair<at::Tensor, at::Tensor>> rotary_;
+  Table<FrozenModule> frozen_;
   Table<at::Tensor> indices_;
   Table<Targets> targets_;
 };

@@ -27,18 +27,20 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
     ctx->save_for_backward({turned_q, turned_k, v, tape.out, tape.log_sum, tape.seed, tape.offset});
     ctx->saved_data["pass"] = reinterpret_cast<int64_t>(pass);
     ctx->saved_data["layer"] = layer;
+    ctx->saved_data["kernel"] = static_cast<int64_t>(tape.kernel);
     return tape.out;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& doutputs) {
     const auto* pass = reinterpret_cast<const PassContext*>(ctx->saved_data["pass"].toInt());
     const int64_t layer = ctx->saved_data["layer"].toInt();
+    const auto kernel = static_cast<FusedKernel>(ctx->saved_data["kernel"].toInt());
     const variable_list saved = ctx->get_saved_variables();
     const AttentionInput gradient{at::empty_like(saved[0]), at::empty_like(saved[1]),
                                   at::empty_like(saved[2])};
     pass->ops(layer).attention_backward(
         pass->attention_shape(layer), pass->attention_dropout(layer), {saved[0], saved[1], saved[2]},
-        {saved[3], saved[4], saved[5], saved[6]}, doutputs[0].contiguous(), gradient);
+        {saved[3], saved[4], saved[5], saved[6], kernel}, doutputs[0].contiguous(), gradient);
     return {turned(*pass, layer, gradient.q, pass->architecture.heads, false),
             turned_keys(*pass, layer, gradient.k, false), gradient.v, at::Tensor(), at::Tensor()};
   }

@@ -1,5 +1,7 @@
 #include "model/fused_attention.h"
 
+#include <ATen/Context.h>
+
 #include <cmath>
 #include <optional>
 #include <tuple>
@@ -13,12 +15,17 @@ namespace {
 
 // libtorch's numbers for efficient attention's masks.
 constexpr int64_t kNoMask = 0, kCausalFromTopLeft = 1;
+// With more, several blocks of threads add to one gradient of a query, in any order.
+constexpr int64_t kKeySplits = 1;
 
 double scale_of(const AttentionShape& shape) { return 1.0 / std::sqrt(static_cast<double>(shape.head_dim)); }
 
 int64_t group_of(const AttentionShape& shape) { return shape.heads / shape.kv_heads; }
 
-bool is_half(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
+// Whether flash attention may round to the type: gradients are too small for float16's range.
+bool flash_rounds_to(at::ScalarType type, bool tape) {
+  return type == at::kBFloat16 || (type == at::kHalf && !tape);
+}
 
 // Rows [n, heads d] as [n, heads, d].
 at::Tensor by_heads(const at::Tensor& rows, int64_t heads) { return rows.unflatten(1, {heads, -1}); }
@@ -39,6 +46,23 @@ struct Window {
     right = 0;
   }
   std::optional<int64_t> left, right;
+};
+
+// libtorch's kernels that have a deterministic form use it while this lives. The setting is the process's,
+// which computes on one thread.
+class Deterministic {
+ public:
+  Deterministic()
+      : before_(at::globalContext().deterministicAlgorithms()),
+        warns_(at::globalContext().deterministicAlgorithmsWarnOnly()) {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  }
+  Deterministic(const Deterministic&) = delete;
+  Deterministic& operator=(const Deterministic&) = delete;
+  ~Deterministic() { at::globalContext().setDeterministicAlgorithms(before_, warns_); }
+
+ private:
+  bool before_, warns_;
 };
 
 void flash(const AttentionShape& shape, const PackedLengths& lengths, const AttentionInput& input,
@@ -62,9 +86,11 @@ void flash_backward(const AttentionShape& shape, const PackedLengths& lengths, c
   const auto of_queries = [&](const at::Tensor& rows) {
     return by_heads(rows.to(shape.products), shape.heads);
   };
+  const at::Tensor g = of_queries(dout), out = of_queries(tape.out);
+  const Deterministic setting;  // else dq is summed by atomic additions, in any order
   const auto [dq, dk, dv] = at::_flash_attention_backward(
-      of_queries(dout), x.q, x.k, x.v, of_queries(tape.out), tape.log_sum, lengths.query_offsets,
-      lengths.key_offsets, lengths.longest_queries, lengths.longest_keys, /*dropout_p=*/0.0,
+      g, x.q, x.k, x.v, out, tape.log_sum, lengths.query_offsets, lengths.key_offsets,
+      lengths.longest_queries, lengths.longest_keys, /*dropout_p=*/0.0,
       /*is_causal=*/shape.own_key != nullptr, tape.seed, tape.offset, std::optional<double>(scale_of(shape)),
       window.left, window.right);
   gradient.q.copy_(dq.flatten(1));
@@ -102,7 +128,7 @@ void efficient_backward(const AttentionShape& shape, const PackedLengths& length
       /*bias=*/{}, efficient_rows(tape.out, shape.heads, 1), lengths.query_offsets, lengths.key_offsets,
       lengths.longest_queries, lengths.longest_keys, tape.log_sum, /*dropout_p=*/0.0, tape.seed, tape.offset,
       shape.own_key ? kCausalFromTopLeft : kNoMask, /*bias_requires_grad=*/false,
-      std::optional<double>(scale_of(shape)));
+      std::optional<double>(scale_of(shape)), kKeySplits);
   // Heads that share keys add up.
   const auto rows = [&](const at::Tensor& heads, int64_t sharing) {
     const at::Tensor flat = heads.squeeze(0);
@@ -134,22 +160,24 @@ bool lies_packed(const AttentionShape& shape) {
 FusedKernel fused_kernel(const AttentionShape& shape, const FusedConditions& conditions) {
   if (!conditions.cuda || conditions.dropout) return FusedKernel::None;
   // What both kernels' widest loads ask for; beyond 256 flash has no kernel.
-  if (shape.head_dim % 8 != 0 || shape.head_dim > 256 || !lies_packed(shape)) return FusedKernel::None;
-  if (is_half(shape.products) && conditions.capability >= 8) return FusedKernel::Flash;
+  if (shape.head_dim % 8 != 0 || shape.head_dim > 256) return FusedKernel::None;
+  if (flash_rounds_to(shape.products, conditions.tape) && conditions.capability >= 8)
+    return FusedKernel::Flash;
   return shape.window == 0 ? FusedKernel::Efficient : FusedKernel::None;
 }
 
-FusedKernel fused_kernel(const AttentionShape& shape, const kernels::DropoutPlan& plan,
+FusedKernel fused_kernel(const AttentionShape& shape, const kernels::DropoutPlan& plan, bool tape,
                          const at::Device& device) {
   int64_t capability = 0;
 #if FLTAC_WITH_CUDA
   if (device.is_cuda()) capability = cuda::capability_major(device.index());
 #endif
-  return fused_kernel(shape, {plan.rate.active(), device.is_cuda(), capability});
+  return fused_kernel(shape, {plan.rate.active(), tape, device.is_cuda(), capability});
 }
 
 void fused_attention(FusedKernel kernel, const AttentionShape& shape, const PackedLengths& lengths,
                      const AttentionInput& input, AttentionTape& tape) {
+  tape.kernel = kernel;
   if (kernel == FusedKernel::Flash) {
     flash(shape, lengths, input, tape);
   } else {
@@ -157,10 +185,10 @@ void fused_attention(FusedKernel kernel, const AttentionShape& shape, const Pack
   }
 }
 
-void fused_attention_backward(FusedKernel kernel, const AttentionShape& shape, const PackedLengths& lengths,
+void fused_attention_backward(const AttentionShape& shape, const PackedLengths& lengths,
                               const AttentionInput& input, const AttentionTape& tape, const at::Tensor& dout,
                               const AttentionInput& gradient) {
-  if (kernel == FusedKernel::Flash) {
+  if (tape.kernel == FusedKernel::Flash) {
     flash_backward(shape, lengths, input, tape, dout, gradient);
   } else {
     efficient_backward(shape, lengths, input, tape, dout, gradient);

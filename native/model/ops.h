@@ -35,10 +35,14 @@ struct AttentionInput {
   at::Tensor q, k, v;  // strided: [queries, heads d], [keys, kv_heads d]
 };
 
+// libtorch's attention kernels (model/fused_attention.h); None: attention by tensor operations.
+enum class FusedKernel : uint8_t { None, Flash, Efficient };
+
 struct AttentionTape {
   at::Tensor out;           // [queries, heads d]
-  at::Tensor log_sum;       // [queries, heads], or as the kernel that made it has it
+  at::Tensor log_sum;       // [queries, heads]; a fused kernel puts one in its own layout in its place
   at::Tensor seed, offset;  // what a fused kernel's backward asks for; else undefined
+  FusedKernel kernel = FusedKernel::None;  // what made it, and so makes its backward
 };
 
 class Ops {

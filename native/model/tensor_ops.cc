@@ -2,7 +2,6 @@
 #include <array>
 #include <cmath>
 
-#include "core/transfer.h"
 #include "model/fused_attention.h"
 #include "model/ops.h"
 #include "model/tensor_attention.h"
@@ -33,7 +32,7 @@ struct Factors {
 
 // A module of the classification head for the jobs of a group; a frozen one is the same for all.
 struct Module {
-  Module(const HeadProduct& product, const JobGroup& group, const at::Device& device) {
+  Module(const HeadProduct& product, const JobGroup& group, BatchTables& tables, const at::Device& device) {
     const HeadSlot& slot = product.slot;
     const std::array<int64_t, 2> shape{slot.outputs, slot.inputs};
     if (product.bank.spec().trains_head()) {
@@ -41,12 +40,9 @@ struct Module {
       bias = values_of(product.adapters, group, slot.bias, {1, slot.outputs}, device);
       return;
     }
-    const int64_t row = group.adapters.rows.front();
-    const auto frozen = [&](const float* values, at::IntArrayRef of) {
-      return upload(at::from_blob(const_cast<float*>(values), of, at::kFloat), device);
-    };
-    weight = frozen(product.bank.head_weight(row, slot), shape).unsqueeze(0).expand({group.size(), -1, -1});
-    bias = frozen(product.bank.head_bias(row, slot), {1, 1, slot.outputs}).expand({group.size(), -1, -1});
+    const FrozenModule& frozen = tables.frozen(product.bank, slot, device);
+    weight = frozen.weight.expand({group.size(), -1, -1});
+    bias = frozen.bias.expand({group.size(), 1, -1});
   }
   at::Tensor weight;  // [jobs, outputs, inputs]
   at::Tensor bias;    // [jobs, 1, outputs]
@@ -122,19 +118,20 @@ class TensorOps final : public Ops {
 
   void attention(const AttentionShape& shape, const kernels::DropoutPlan& plan, const AttentionInput& input,
                  AttentionTape& tape) const override {
-    if (const FusedKernel kernel = fused_kernel(shape, plan, input.q.device()); kernel != FusedKernel::None) {
-      fused_attention(kernel, shape, tables_.lengths(shape, input.q.device()), input, tape);
-      return;
+    const FusedKernel kernel = fused_kernel(shape, plan, tape.log_sum.defined(), input.q.device());
+    if (kernel != FusedKernel::None) {
+      const PackedLengths& lengths = tables_.lengths(shape, input.q.device());
+      if (lengths.packed) return fused_attention(kernel, shape, lengths, input, tape);
     }
+    tape.kernel = FusedKernel::None;
     tensor_attention(tables_.attention(shape, input.q.device()), plan, input, tape);
   }
 
   void attention_backward(const AttentionShape& shape, const kernels::DropoutPlan& plan,
                           const AttentionInput& input, const AttentionTape& tape, const at::Tensor& dout,
                           const AttentionInput& gradient) const override {
-    if (const FusedKernel kernel = fused_kernel(shape, plan, input.q.device()); kernel != FusedKernel::None) {
-      fused_attention_backward(kernel, shape, tables_.lengths(shape, input.q.device()), input, tape, dout,
-                               gradient);
+    if (tape.kernel != FusedKernel::None) {
+      fused_attention_backward(shape, tables_.lengths(shape, input.q.device()), input, tape, dout, gradient);
       return;
     }
     const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
@@ -195,7 +192,7 @@ class TensorOps final : public Ops {
     const JobGroups& jobs = tables_.groups(product.space, product.adapters, x.device());
     const at::Tensor xs = jobs.spread(x), ys = buffer(jobs.places(), product.slot.outputs, x);
     for (const JobGroup& group : jobs.groups()) {
-      const Module module(product, group, x.device());
+      const Module module(product, group, tables_, x.device());
       at::Tensor yg = group.of(ys);
       at::baddbmm_out(yg, module.bias, group.of(xs), module.weight.transpose(1, 2));
     }
@@ -208,7 +205,7 @@ class TensorOps final : public Ops {
     const at::Tensor xs = jobs.spread(x), dys = jobs.spread_gradients(dy);
     const at::Tensor dxs = buffer(jobs.places(), product.slot.inputs, x);
     for (const JobGroup& group : jobs.groups()) {
-      const Module module(product, group, x.device());
+      const Module module(product, group, tables_, x.device());
       const at::Tensor dyg = group.of(dys);
       at::Tensor dxg = group.of(dxs);
       at::bmm_out(dxg, dyg, module.weight);
