@@ -80,9 +80,6 @@ void ResidentAdapters::fill() {
         std::copy_n(row + tensor.offset, tensor.size, to + tensor.local);
     }
     store.parameters = upload(host, store.device);
-    store.gradients = at::zeros_like(store.parameters);
-    store.mean = at::zeros_like(store.parameters);
-    store.square = at::zeros_like(store.parameters);
   }
 }
 
@@ -111,9 +108,15 @@ at::Tensor ResidentAdapters::values(const AdapterRows& rows, int64_t offset, at:
   return rows_in(columns, rows).unflatten(1, shape);
 }
 
+const at::Tensor& ResidentAdapters::made(at::Tensor& of, const Store& store) {
+  if (!of.defined()) of = at::zeros_like(store.parameters);
+  return of;
+}
+
 void ResidentAdapters::keep(const AdapterRows& rows, int64_t offset, const at::Tensor& gradients) {
   const Place& place = places_.at(offset);
-  const at::Tensor columns = stores_[place.store].gradients.narrow(1, place.local, place.size);
+  const at::Tensor columns =
+      made(stores_[place.store].gradients, stores_[place.store]).narrow(1, place.local, place.size);
   const at::Tensor flat = gradients.reshape({gradients.size(0), place.size});
   if (rows.places.defined()) {
     at::Tensor to = columns;
@@ -131,9 +134,9 @@ void ResidentAdapters::update(const std::vector<int64_t>& rows, const kernels::A
     const auto part = [&](const at::Tensor& of) {
       return rows_in(of.narrow(1, first, store.columns - first), at);
     };
-    const at::Tensor parameters = part(store.parameters), mean = part(store.mean),
-                     square = part(store.square);
-    adamw(options, step, part(store.gradients), parameters, mean, square);
+    const at::Tensor parameters = part(store.parameters), mean = part(made(store.mean, store)),
+                     square = part(made(store.square, store));
+    adamw(options, step, part(made(store.gradients, store)), parameters, mean, square);
     if (!at.places.defined()) continue;  // they were views
     const auto put = [&](const at::Tensor& of, const at::Tensor& values) {
       of.narrow(1, first, store.columns - first).index_copy_(0, at.places, values);

@@ -18,7 +18,9 @@ namespace fltac {
 class ResidentAdapters final : public AdapterView {
  public:
   // Copies the tensors of these bank rows that belong to layers (LoRA) and the output (a trained head) on
-  // other devices than the CPU's there, with an optimiser state of zeros. The copies are not waited for.
+  // other devices than the CPU's there. The copies are not waited for. Memory for gradients and an optimiser
+  // state, which starts at zero, is taken when the first of them come, so that a cohort can be uploaded while
+  // the one before is still trained. Throws c10::OutOfMemoryError where a device has too little.
   ResidentAdapters(const AdapterBank& bank, std::span<const int64_t> rows);
 
   AdapterRows locate(std::vector<int64_t> rows, const at::Device& device) const override;
@@ -44,7 +46,8 @@ class ResidentAdapters final : public AdapterView {
     int64_t columns = 0;
     int64_t a_columns = 0;  // the first ones: LoRA's A
     std::vector<Tensor> tensors;
-    at::Tensor parameters, gradients, mean, square;  // [rows, columns]
+    at::Tensor parameters;               // [rows, columns]
+    at::Tensor gradients, mean, square;  // the same; undefined until they are written
   };
   struct Place {
     size_t store;
@@ -54,6 +57,8 @@ class ResidentAdapters final : public AdapterView {
   void assign();
   void add(const at::Device& device, int64_t offset, int64_t size);
   void fill();
+  // A store's gradients, mean or square, zeros where there were none.
+  static const at::Tensor& made(at::Tensor& of, const Store& store);
   size_t store_on(const at::Device& device);
 
   std::vector<int64_t> rows_;                    // bank rows, by the stores' rows

@@ -1,5 +1,7 @@
 #include "train/train.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -16,7 +18,8 @@
 namespace fltac {
 namespace {
 
-// Updates a bank row's tensors as their gradients come in, so that no whole gradient is ever held.
+// Updates a bank row's tensors as their gradients come in, so that no whole gradient is held in the machine's
+// memory; what is resident on other devices keeps its whole gradient there.
 class AdamWSink : public GradientSink {
  public:
   AdamWSink(AdapterBank& bank, ResidentAdapters& resident, const TrainOptions& options, size_t jobs)
@@ -24,8 +27,7 @@ class AdamWSink : public GradientSink {
         resident_(resident),
         options_(options.optimizer),
         frozen_(options.freeze_a ? a_offsets(bank.layout()) : std::set<int64_t>()),
-        mean_(zeros(bank, jobs)),
-        square_(zeros(bank, jobs)) {}
+        jobs_(static_cast<int64_t>(jobs)) {}
 
   // The bank row and optimiser row of each job of the coming pass, and its step number from 1.
   void begin(std::vector<size_t> members, std::vector<int64_t> bank_rows, int64_t step) {
@@ -36,6 +38,10 @@ class AdamWSink : public GradientSink {
 
   void take(size_t job, int64_t offset, const float* gradient, int64_t n) override {
     if (frozen_.contains(offset)) return;
+    if (!mean_.defined()) {
+      mean_ = at::zeros({jobs_, bank_.layout().size}, at::kFloat);
+      square_ = at::zeros_like(mean_);
+    }
     const int64_t at = static_cast<int64_t>(members_[job]) * bank_.layout().size + offset;
     kernels::adamw(options_, step_, gradient, n, bank_.row(bank_rows_[job]) + offset,
                    mean_.mutable_data_ptr<float>() + at, square_.mutable_data_ptr<float>() + at);
@@ -60,15 +66,12 @@ class AdamWSink : public GradientSink {
     return offsets;
   }
 
-  static at::Tensor zeros(const AdapterBank& bank, size_t jobs) {
-    return at::zeros({static_cast<int64_t>(jobs), bank.layout().size}, at::kFloat);
-  }
-
   AdapterBank& bank_;
   ResidentAdapters& resident_;
   const kernels::AdamW& options_;
   const std::set<int64_t> frozen_;  // offsets of tensors that are not updated
-  at::Tensor mean_, square_;        // [jobs of the cohort, size]
+  const int64_t jobs_;              // of the cohort
+  at::Tensor mean_, square_;        // [jobs, size]; undefined where all is resident
   std::vector<size_t> members_;
   std::vector<int64_t> bank_rows_;
   int64_t step_ = 0;
@@ -192,6 +195,19 @@ struct Cohort {
   ResidentAdapters resident;
 };
 
+// Null where a device's memory, or what can be pinned of the machine's, is too little for it.
+std::unique_ptr<Cohort> make_if_it_fits(const std::function<std::unique_ptr<Cohort>()>& make) {
+  try {
+    return make();
+  } catch (const c10::OutOfMemoryError&) {
+    return nullptr;
+  } catch (const c10::Error& error) {
+    // How CUDA says it of pinned memory.
+    if (std::string(error.what_without_backtrace()).find("out of memory") == std::string::npos) throw;
+    return nullptr;
+  }
+}
+
 // Whatever ends it, the bank holds what was learned.
 void train_cohort(AdapterBank& bank, Cohort& cohort, const TrainOptions& options,
                   std::span<std::vector<double>> losses, const AfterStep& after_step,
@@ -205,21 +221,23 @@ void train_cohort(AdapterBank& bank, Cohort& cohort, const TrainOptions& options
   cohort.resident.write_back(bank);
 }
 
-// The adapters of the next cohort go to their devices while the present one's last steps run: jobs are on
-// distinct rows.
+// The adapters of the next cohort go to their devices while the present one's last steps run (jobs are on
+// distinct rows), or after it where a device has no room for both.
 void train_cohorts(AdapterBank& bank, std::span<const TrainJob> jobs, const TrainOptions& options,
                    std::span<std::vector<double>> losses, const AfterStep& after_step) {
-  std::unique_ptr<Cohort> next;
-  const auto make_next = [&](size_t begin) {
-    if (begin < jobs.size())
-      next = std::make_unique<Cohort>(bank, jobs, begin, static_cast<size_t>(options.cohort));
+  const auto make = [&](size_t begin) {
+    return begin < jobs.size()
+               ? std::make_unique<Cohort>(bank, jobs, begin, static_cast<size_t>(options.cohort))
+               : nullptr;
   };
-  make_next(0);
-  while (next) {
-    const std::unique_ptr<Cohort> now = std::move(next);
-    const size_t n = now->jobs.size();
-    train_cohort(bank, *now, options, losses.subspan(now->first, n), after_step,
-                 [&] { make_next(now->first + n); });
+  std::unique_ptr<Cohort> now = make(0);
+  while (now) {
+    const size_t first = now->first, n = now->jobs.size();
+    std::unique_ptr<Cohort> next;
+    train_cohort(bank, *now, options, losses.subspan(first, n), after_step,
+                 [&] { next = make_if_it_fits([&] { return make(first + n); }); });
+    now.reset();  // before anything else asks for its memory
+    now = next ? std::move(next) : make(first + n);
   }
 }
 

@@ -32,11 +32,11 @@ struct TrainOptions {
 
 // Trains each job's bank row in place, with an optimiser state of its own that starts at zero; returns for
 // each job the mean cross-entropy over the targets of each step's batch before its update. Throws Shape for
-// a batch without any target. Jobs of one cohort share every
-// product with a frozen weight; their losses are summed, so each adapter's gradient is its own. Jobs must be
-// on distinct rows. Memory: parameter, mean and square for each row of the running cohort; gradients live one
-// tensor at a time, on other devices than the CPU until the step's end. Whole models (AdapterSpec::full) are
-// trained one after another, without checkpointing and whatever freeze_a says.
+// a batch without any target. Jobs of one cohort share every product with a frozen weight; their losses are
+// summed, so each adapter's gradient is its own. Jobs must be on distinct rows. Memory for each row of the
+// running cohort: mean and square, on the CPU the gradient of one tensor at a time; on other devices also the
+// parameters, a whole gradient and, in the last step, the next cohort's parameters where they fit. Whole
+// models (AdapterSpec::full) are trained one after another, without checkpointing and whatever freeze_a says.
 std::vector<std::vector<double>> train(AdapterBank& bank, std::span<const TrainJob> jobs,
                                        const TrainOptions& options, const Control& control);
 
