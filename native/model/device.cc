@@ -59,7 +59,11 @@ Device find_device(const std::string& name) {
 int64_t cuda_devices() {
   static const int64_t count = [] {
     const int64_t found = at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : int64_t{0};
-    if (found > 0) choose_allocator();
+    if (found > 0) {
+      choose_allocator();
+      // TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would else turn on what only the configuration may (Linear).
+      at::globalContext().setAllowTF32CuBLAS(false);
+    }
     return found;
   }();
   return count;
