@@ -10,16 +10,14 @@
 namespace fltac {
 namespace {
 
-// Scores that are held at a time (256 MiB).
-constexpr int64_t kChunkScores = int64_t{1} << 26;
 // Below this many scores a chunk costs its launches, not its padding: sequences of any length share it.
 constexpr int64_t kSmallChunkScores = int64_t{1} << 20;
-// Values of a chunk's mask of hidden keys that are worth keeping for all layers (16 MiB).
+// Values of all chunks' masks of hidden keys that are worth keeping for all layers (16 MiB).
 constexpr int64_t kKeptHidden = int64_t{1} << 24;
 
-// The sequences' numbers, in chunks of like length, longest first: within kChunkScores where one sequence
+// The sequences' numbers, in chunks of like length, longest first: within `most` scores where one sequence
 // alone is, and, unless the chunk is small, each with at least half the keys of its chunk's longest.
-std::vector<std::vector<size_t>> chunks_of(const AttentionShape& shape) {
+std::vector<std::vector<size_t>> chunks_of(const AttentionShape& shape, int64_t most) {
   std::vector<size_t> order(shape.sequences.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
@@ -31,7 +29,7 @@ std::vector<std::vector<size_t>> chunks_of(const AttentionShape& shape) {
     if (!chunks.empty()) {
       const auto count = static_cast<int64_t>(chunks.back().size());
       const int64_t q = std::max(queries, at.queries);
-      const bool too_large = (count + 1) * shape.heads * q * keys > kChunkScores;
+      const bool too_large = (count + 1) * shape.heads * q * keys > most;
       const bool too_short = 2 * at.keys < keys && count * shape.heads * queries * keys > kSmallChunkScores;
       if (!too_large && !too_short) {
         queries = q;
@@ -89,7 +87,6 @@ AttentionChunk::AttentionChunk(const AttentionShape& shape, std::vector<size_t> 
   if (!lists.hides) return;
   first_ = on_device[7].view({this->sequences(), queries_, 1});
   last_ = on_device[8].view({this->sequences(), queries_, 1});
-  if (this->sequences() * queries_ * keys_ <= kKeptHidden) hidden_ = hidden();
 }
 
 AttentionChunk::Lists AttentionChunk::list(const AttentionShape& shape) const {
@@ -165,6 +162,13 @@ at::Tensor AttentionChunk::hidden() const {
   return place.lt(first_).logical_or_(place.gt(last_)).unsqueeze(1);
 }
 
+int64_t AttentionChunk::keep_hidden(int64_t most) {
+  const int64_t values = sequences() * queries_ * keys_;
+  if (!last_.defined() || values > most) return 0;
+  hidden_ = hidden();
+  return values;
+}
+
 at::Tensor AttentionChunk::scores(const at::Tensor& q, const at::Tensor& k) const {
   const at::Tensor all = q.matmul(k.transpose(2, 3)).mul_(1.0 / std::sqrt(static_cast<double>(head_dim_)));
   return last_.defined() ? all.masked_fill_(hidden(), -std::numeric_limits<float>::infinity()) : all;
@@ -187,9 +191,11 @@ at::Tensor AttentionChunk::masks(const kernels::DropoutPlan& plan) const {
   return blocks_->draw(plan, {sequences(), heads_, queries_, keys_});
 }
 
-AttentionPlan::AttentionPlan(const AttentionShape& shape, const at::Device& device) {
-  for (std::vector<size_t>& sequences : chunks_of(shape)) {
+AttentionPlan::AttentionPlan(const AttentionShape& shape, const at::Device& device, int64_t most) {
+  int64_t room = kKeptHidden;
+  for (std::vector<size_t>& sequences : chunks_of(shape, most)) {
     chunks_.emplace_back(shape, std::move(sequences), device);
+    room -= chunks_.back().keep_hidden(room);
   }
 }
 

@@ -39,6 +39,10 @@ class AttentionChunk {
   // [sequences, heads, queries, keys], without the keys that a query does not see.
   at::Tensor scores(const at::Tensor& q, const at::Tensor& k) const;
 
+  // Keeps the mask of the keys that are not seen for all calls of `scores`, if it has at most `most` values;
+  // gives how many it keeps.
+  int64_t keep_hidden(int64_t most);
+
   // The dropout of the scores. The blocks are kept from the first call on: the plan's keys name the sequences
   // of the batch, whatever the layer.
   at::Tensor masks(const kernels::DropoutPlan& plan) const;
@@ -62,9 +66,13 @@ class AttentionChunk {
   mutable std::optional<MaskBlocks> blocks_;
 };
 
+// Scores that are held at a time (256 MiB).
+constexpr int64_t kChunkScores = int64_t{1} << 26;
+
 class AttentionPlan {
  public:
-  AttentionPlan(const AttentionShape& shape, const at::Device& device);
+  // Chunks of at most `most` scores, unless one sequence alone has more.
+  AttentionPlan(const AttentionShape& shape, const at::Device& device, int64_t most = kChunkScores);
   const std::vector<AttentionChunk>& chunks() const { return chunks_; }
 
  private:
