@@ -96,6 +96,12 @@ export async function benchTrain(
   if (input !== 'tokens' || output !== 'classes') {
     throw new FltacError('USAGE', `bench train classifies texts, which scenario ${config.scenario} does not`);
   }
+  if (config.tf32) {
+    throw new FltacError(
+      'USAGE',
+      'bench train compares products of one precision, and its peer has no TF32: leave tf32 out',
+    );
+  }
   checkDevices({ device: config.device });
   const folder = await mkdtemp(path.join(os.tmpdir(), 'fltac-bench-'));
   try {

@@ -15,6 +15,7 @@ describe('bench train', () => {
     [['--shape', 'bert-huge'], /--shape bert-huge: allowed choices are bert-base, bert-large, minilm/],
     [['--tasks', 'nli'], /quickstart has the tasks .*, found nli/],
     [['--scenario', 'dolly'], /bench train classifies texts, which scenario dolly does not/],
+    [['--override', 'tf32=true'], /peer has no TF32: leave tf32 out/],
     [['--scenario', 'cifar'], /bench train classifies texts, which scenario cifar does not/],
     [['--rounds', '3'], /--rounds: is not a flag of this command/],
     [['--out', '/proc/none/x.json'], /cannot be written/],
