@@ -79,7 +79,7 @@ describe('bench kmeans', () => {
     const argv = ['200000x64x64:50', '--peer', 'none', '--format', 'json', '--out', out];
     const [stdout, stderr] = [keeper(), keeper()];
     const ran = runCli([...KMEANS, ...argv], { stdout, stderr, env: {} });
-    await vi.waitUntil(() => stderr.text().includes('200000 x 64'), { timeout: 170_000 });
+    await vi.waitUntil(() => stderr.text().includes('200,000 x 64'), { timeout: 170_000 });
     process.listeners('SIGINT').at(-1)!('SIGINT');
     expect(await ran).toBe(130);
     expect(stderr.text()).toContain('SIGINT: stopping; once more ends at once');
