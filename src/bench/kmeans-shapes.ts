@@ -1,5 +1,6 @@
 /** The problems that `fltac bench kmeans` can measure, by name or spelled out. */
 import { FltacError } from '../errors.js';
+import { counted } from './counted.js';
 import { KMEANS_PRESETS } from './kmeans-presets.js';
 import type { KmeansBenchShape } from './kmeans-report.js';
 
@@ -60,11 +61,7 @@ export function shapeText({ batch, rows, columns, k, nInit, maxIter }: KmeansBen
   return [
     `${batch > 1 ? `${counted(batch)} of ` : ''}${counted(rows)} x ${counted(columns)}`,
     `k ${counted(k)}`,
-    `${counted(nInit)} start${nInit === 1 ? '' : 's'}`,
-    ...(maxIter === 300 ? [] : [`at most ${counted(maxIter)} iteration${maxIter === 1 ? '' : 's'}`]),
+    counted(nInit, 'start'),
+    ...(maxIter === 300 ? [] : [`at most ${counted(maxIter, 'iteration')}`]),
   ].join(', ');
-}
-
-function counted(count: number): string {
-  return count.toLocaleString('en');
 }

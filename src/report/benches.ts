@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import { counted } from '../bench/counted.js';
 import { KMEANS_SCHEMA } from '../bench/kmeans-report.js';
 import type { TrainReport } from '../bench/train-report.js';
 import { shapeText } from '../bench/kmeans-shapes.js';
@@ -141,7 +142,7 @@ function trainBench({ machine, created, model, work, sides }: z.infer<typeof TRA
     title: `Local fine-tuning of ${model.id} in ${dtype}, ${counted(adapters, 'adapter')} of rank ${rank}`,
     about:
       `${counted(adapters, 'adapter')} of ${counted(steps, 'step')} of ${counted(batchSize, 'row')}, at most ` +
-      `${maxLen.toLocaleString('en')} tokens, ${timesText(repeat, sides.length)}; ${machineText(machine, threads)}. ` +
+      `${counted(maxLen, 'token')}, ${timesText(repeat, sides.length)}; ${machineText(machine, threads)}. ` +
       sourceText(file, created),
     works: [
       {
@@ -169,8 +170,4 @@ function machineText({ cpu, cores }: z.infer<typeof MACHINE>, threads: number): 
 /** `kmeans.json of 2026-11-26` */
 function sourceText(file: string, when: string): string {
   return `${path.basename(file)} of ${when.slice(0, 10)}`;
-}
-
-function counted(count: number, noun: string): string {
-  return `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -1,14 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { compareLosses, summariseSides, type MeasuredSide } from '../../src/bench/train-report.js';
-
-const side = (name: 'fltac' | 'peft', runs: readonly (readonly [number, number])[]): MeasuredSide => ({
-  name,
-  padding: name === 'fltac' ? 'none' : 'longest',
-  versions: {},
-  computedTokens: 0,
-  peakBytes: null,
-  runs: runs.map(([seconds, cpuSeconds]) => ({ seconds, cpuSeconds })),
-});
+import { compareLosses, summariseSides } from '../../src/bench/train-report.js';
+import { measuredSide as side } from '../support/train-sides.js';
 
 describe('sides of a training benchmark', () => {
   const work = { examples: 64, tokens: 1000, flops: 6e9 };

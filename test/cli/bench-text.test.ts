@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { KmeansBenchReport } from '../../src/bench/kmeans-report.js';
-import { summariseSides, type MeasuredSide, type TrainReport } from '../../src/bench/train-report.js';
+import { summariseSides, type TrainReport } from '../../src/bench/train-report.js';
 import { formatKmeansBench } from '../../src/cli/kmeans-bench-text.js';
 import { formatTrainBench } from '../../src/cli/train-bench-text.js';
+import { measuredSide } from '../support/train-sides.js';
 
 interface TrainCase {
   ours: readonly (readonly [seconds: number, cpuSeconds: number])[];
@@ -14,15 +15,7 @@ interface TrainCase {
 }
 
 function trainReport({ ours, theirs, flops = 1e9, dtype = 'float32', load = 0, threads = 2 }: TrainCase): TrainReport {
-  const side = (name: 'fltac' | 'peft', runs: TrainCase['ours']): MeasuredSide => ({
-    name,
-    padding: name === 'fltac' ? 'none' : 'longest',
-    versions: {},
-    computedTokens: 0,
-    peakBytes: null,
-    runs: runs.map(([seconds, cpuSeconds]) => ({ seconds, cpuSeconds })),
-  });
-  const measured = [side('fltac', ours), ...(theirs ? [side('peft', theirs)] : [])];
+  const measured = [measuredSide('fltac', ours), ...(theirs ? [measuredSide('peft', theirs)] : [])];
   const gemmFlops = 1e9;
   const work = { tasks: ['sst2'], adapters: 1, steps: 1, batchSize: 8, maxLen: 64, rank: 4, tokens: 100, examples: 8 };
   return {

@@ -1,6 +1,6 @@
-// The kernels of the fused path, one function for what one block of threads does; fused.cu launches them, and
-// test/native/kmeans_blocks_test.cc runs them on the CPU. One file, although a long one: they are the steps
-// of one iteration.
+// The kernels of the fused path, one function for what one block of threads does; kernels.cu launches them,
+// and test/native/kmeans_blocks_test.cc runs them on the CPU. One file, although a long one: they are the
+// steps of one iteration.
 //
 // A problem is one start of one data set; all problems of a batch run in the same launches. An iteration is:
 // clear_block, assign_block over all points, refill_block, move_block over clusters, decide_block. Sums of
